@@ -1,0 +1,55 @@
+"""The exception tree. Each class says whether trying again can help (``transient``).
+
+The message is a sentence for a person: what was wrong, and what to do. A fault of one *image* is
+no exception but a value (:class:`tagger.values.LoadFailure`); these are for what stops a command.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class TaggerError(Exception):
+    """Anything Tagger itself reports; never raised bare."""
+
+    transient: ClassVar[bool] = False
+
+
+class SettingsError(TaggerError):
+    """A setting or an argument cannot be used as given."""
+
+
+class SourceError(TaggerError):
+    """A place where images should be cannot be used."""
+
+
+class DatabaseError(TaggerError):
+    """The database refuses what is asked: wrong place, wrong version, unknown row."""
+
+
+class DatabaseUnavailable(DatabaseError):
+    """The database does not answer, or is busy beyond patience."""
+
+    transient = True
+
+
+class ModelError(TaggerError):
+    """A model cannot be used: unknown, twice registered, or its labels do not fit."""
+
+
+class WeightsError(ModelError):
+    """The weights are not here, or are not the ones that they should be."""
+
+
+class TaxonomyError(TaggerError):
+    """The mapping from labels to tags is broken or does not cover a model."""
+
+
+class EngineError(TaggerError):
+    """A runtime cannot be used on this machine, or failed on a batch."""
+
+
+class OutOfMemory(EngineError):
+    """The device has no memory for a batch of this size; a smaller one may fit."""
+
+    transient = True

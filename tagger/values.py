@@ -1,0 +1,202 @@
+"""The frozen values that flow through Tagger, from a file's name to rows in SQL.
+
+This module sits at the bottom of the house: it imports nothing of Tagger's own, and every room
+speaks in these words. Arrays are never changed once they are inside a value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+class OutcomeKind(StrEnum):
+    """What came of a wanted pair of image and model: exactly one of these, with a reason."""
+
+    OK = "ok"
+    """Ran, and at least one tag stands above the model's floor."""
+    EMPTY = "empty"
+    """Ran, and no tag stands above the floor."""
+
+    CORRUPT = "corrupt"
+    """The bytes are broken: they claim to be an image and cannot be shown."""
+    UNSUPPORTED = "unsupported"
+    """Not an image, or one of a kind that no decoder here reads."""
+    TOO_LARGE = "too_large"
+    """Over the limit on bytes or pixels; never decoded."""
+    TIMEOUT = "timeout"
+    """Loading took longer than is allowed."""
+
+    MISSING = "missing"
+    """No such file any more."""
+    DENIED = "denied"
+    """No permission to read it."""
+    OUTSIDE = "outside"
+    """Leads out of the roots that may be read."""
+    UNREADABLE = "unreadable"
+    """I/O errors to the end of patience."""
+    QUARANTINED = "quarantined"
+    """Kills the process that loads it, alone, again and again."""
+
+    @property
+    def tagged(self) -> bool:
+        """Whether the model ran: the image was understood, tags or none."""
+        return self in (OutcomeKind.OK, OutcomeKind.EMPTY)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRef:
+    """One image to be worked on: its row and the file as it was when last scanned.
+
+    ``size`` is in bytes and ``mtime_ns`` in nanoseconds since 1970; both are None for a URI whose
+    place does not tell.
+    """
+
+    image_id: int
+    uri: str
+    size: int | None = None
+    mtime_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """The bytes of one image file, read once: ``digest`` is their SHA-256 (32 bytes).
+
+    ``size`` (bytes) and ``mtime_ns`` are the file's own at the moment of reading.
+    """
+
+    image_id: int
+    uri: str
+    data: bytes
+    digest: bytes
+    mtime_ns: int | None = None
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What a file says of its picture, as a person sees it (width and height after turning).
+
+    ``format`` is Pillow's name in upper case (``JPEG``, ``HEIF``). ``taken_at`` is ISO 8601
+    (``2019-07-20T16:05:09``), with an offset only where the file states one.
+    """
+
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+    taken_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """How the weights want their pixels: resize the shorter side, crop the centre, normalise.
+
+    ``resize`` and ``crop`` are in pixels. ``mean`` and ``std`` are per channel RGB on the 0-255
+    scale: the network sees ``(pixel - mean) / std``. Loading does size and crop; the engine
+    normalises.
+    """
+
+    resize: int
+    crop: int
+    interpolation: Literal["bilinear", "bicubic"]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedImage:
+    """An upright picture ready to be batched.
+
+    ``pixels`` is uint8 RGB of shape [crop, crop, 3]. ``note`` says what a person should know of
+    it (``damaged: the file ends early``), None when all is well.
+    """
+
+    image_id: int
+    digest: bytes
+    facts: ImageFacts
+    pixels: NDArray[np.uint8]
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailure:
+    """Why there is no picture: an outcome and a reason that a person understands."""
+
+    image_id: int
+    kind: OutcomeKind
+    reason: str
+    digest: bytes | None = None
+    facts: ImageFacts | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """One forward pass: ``pixels`` is uint8 [B, H, W, 3]; row i belongs to ``ids[i]``."""
+
+    ids: tuple[int, ...]
+    pixels: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """What the network says of a batch; row i belongs to ``ids[i]``.
+
+    ``probabilities`` is float32 [B, C]; ``features``, the pooled vector before the classifier, is
+    float16 [B, D].
+    """
+
+    ids: tuple[int, ...]
+    probabilities: NDArray[np.float32]
+    features: NDArray[np.float16]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A class of a model. ``key`` is stable across models (for ImageNet the WordNet id)."""
+
+    key: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScore:
+    """The classifier's own word: the class at ``index`` of the model's labels; 0-1."""
+
+    index: int
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class TagScore:
+    """A tag that people search for, with the model's confidence in it; 0-1."""
+
+    tag: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one image; every reference that goes in gives exactly one.
+
+    ``tags`` stand above the floor, highest first; ``labels`` are the top classes, highest first.
+    ``reused`` is true when the same bytes were tagged before, so that no inference was needed and
+    both are empty: the store has them already.
+    """
+
+    image_id: int
+    kind: OutcomeKind
+    reason: str | None = None
+    digest: bytes | None = None
+    facts: ImageFacts | None = None
+    tags: tuple[TagScore, ...] = ()
+    labels: tuple[LabelScore, ...] = ()
+    reused: bool = False
