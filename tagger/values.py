@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+
 class OutcomeKind(StrEnum):
     """What came of a wanted pair of image and model: exactly one of these, with a reason."""
 
@@ -91,6 +92,18 @@ class ImageFacts:
     height: int | None = None
     format: str | None = None
     taken_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a single image may cost. Bytes are the file's; pixels are checked before decoding.
+
+    256 MB and 200 megapixels let through every camera and flatbed scan, stitched panoramas too,
+    and stop a decompression bomb before it is decoded.
+    """
+
+    max_bytes: int = 256 * 1024 * 1024
+    max_pixels: int = 200_000_000
 
 
 @dataclass(frozen=True, slots=True)

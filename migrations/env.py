@@ -1,0 +1,47 @@
+"""Alembic's entry: which database, which tables, and the views dropped and created around it."""
+
+from typing import Literal
+
+from alembic import context
+from sqlalchemy import Connection, inspect
+
+from tagger.settings import load_settings
+from tagger.store.derived import create_derived, drop_derived
+from tagger.store.schema import PARTITIONED, Base, Moment
+from tagger.store.session import open_database
+
+
+def _is_ours(name: str | None, kind: str, _parents: object) -> bool:
+    """Partitions belong to their models, not to the schema."""
+    return not (kind == "table" and name and name.startswith(tuple(f"{table}_m" for table in PARTITIONED)))
+
+
+def _render(kind: str, item: object, _context: object) -> str | Literal[False]:
+    """Revisions stand on their own: no import of types that later versions may change."""
+    return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, Moment) else False
+
+
+def _run(connection: Connection) -> None:
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        include_name=_is_ours,
+        render_as_batch=connection.dialect.name == "sqlite",
+        compare_type=True,
+        render_item=_render,
+    )
+    with context.begin_transaction():
+        drop_derived(connection)
+        context.run_migrations()
+        if inspect(connection).has_table("images"):  # not so after a downgrade to base
+            create_derived(connection)
+
+
+handed: Connection | None = context.config.attributes.get("connection")
+if handed is not None:
+    _run(handed)
+else:
+    database = open_database(load_settings().database)
+    with database.writing() as own:
+        _run(own)
+    database.close()

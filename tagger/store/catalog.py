@@ -1,0 +1,327 @@
+"""Images, models and tags: what there is, as against what came of it (:mod:`tagger.store.ledger`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Insert,
+    and_,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from tagger.errors import DatabaseError, ModelError
+from tagger.store import counts
+from tagger.store.schema import (
+    PARTITIONED,
+    AliasRow,
+    Base,
+    ContentRow,
+    ImageRow,
+    LabelRow,
+    ModelRow,
+    PathRow,
+    TaggingRow,
+    TagRow,
+    ThresholdRow,
+)
+from tagger.store.session import now
+from tagger.values import Label
+
+GROUP = 500
+"""Values in one IN list: SQLite allows 32,766 parameters, and plans stay cached."""
+
+
+@dataclass(frozen=True, slots=True)
+class TagEntry:
+    """A tag as the store keeps it: its other names, and from which confidence on it counts."""
+
+    name: str
+    aliases: tuple[str, ...]
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A model version to be registered: everything that its rows are made of.
+
+    ``paths`` are (ancestor, descendant, depth), each tag itself at depth 0 included.
+    """
+
+    spec: str
+    vocabulary: str
+    fingerprint: str
+    floor: float
+    labels: tuple[Label, ...]
+    tags: tuple[TagEntry, ...]
+    paths: tuple[tuple[str, str, int], ...]
+
+    @property
+    def name(self) -> str:
+        """The version's name, the same in every database: ``efficientnet-lite0@1a2b3c4d``."""
+        return f"{self.spec}@{self.fingerprint[:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A registered model version."""
+
+    id: int
+    name: str
+    spec: str
+    vocabulary: str
+    fingerprint: str
+    live: bool
+
+
+# -- models and tags ------------------------------------------------------------------------
+
+
+def register_model(connection: Connection, entry: ModelEntry) -> Model:
+    """The version with this fingerprint, its tags and thresholds made if they are new.
+
+    The first version of a vocabulary is live at once; later ones wait to be promoted.
+    """
+    found = find_fingerprint(connection, entry.fingerprint)
+    if found is not None:
+        return found
+    live = live_model(connection, entry.vocabulary) is None
+    model_id = connection.execute(
+        insert(ModelRow)
+        .values(
+            name=entry.name,
+            spec=entry.spec,
+            vocabulary=entry.vocabulary,
+            fingerprint=entry.fingerprint,
+            floor=entry.floor,
+            live=live,
+            added_at=now(connection),
+        )
+        .returning(ModelRow.id)
+    ).scalar_one()
+    _add_partitions(connection, model_id)
+    connection.execute(
+        insert(LabelRow),
+        [
+            {"model_id": model_id, "index": index, "key": label.key, "name": label.name}
+            for index, label in enumerate(entry.labels)
+        ],
+    )
+    tag_ids = _add_tags(connection, entry)
+    connection.execute(
+        insert(ThresholdRow),
+        [
+            {"model_id": model_id, "tag_id": tag_ids[tag.name], "threshold": max(tag.threshold, entry.floor)}
+            for tag in entry.tags
+        ],
+    )
+    return Model(model_id, entry.name, entry.spec, entry.vocabulary, entry.fingerprint, live)
+
+
+def models(connection: Connection) -> list[Model]:
+    """All registered versions, oldest first."""
+    return _models(connection)
+
+
+def find_fingerprint(connection: Connection, fingerprint: str) -> Model | None:
+    """The version with this fingerprint."""
+    return next(iter(_models(connection, ModelRow.fingerprint == fingerprint)), None)
+
+
+def live_model(connection: Connection, vocabulary: str) -> Model | None:
+    """The version of a vocabulary that holds now."""
+    return next(iter(_models(connection, ModelRow.vocabulary == vocabulary, ModelRow.live.is_(True))), None)
+
+
+def find_model(connection: Connection, name: str) -> Model:
+    """A registered version by its full name, or by the beginning of it where that is unique.
+
+    Raises :class:`ModelError` naming the versions there are.
+    """
+    known = models(connection)
+    hits = [model for model in known if model.name == name] or [
+        model for model in known if model.name.startswith(name)
+    ]
+    if len(hits) == 1:
+        return hits[0]
+    names = ", ".join(model.name for model in (hits or known)) or "none yet"
+    fault = "stands for several versions" if hits else "is not registered in this database"
+    raise ModelError(f"{name!r} {fault}: {names}")
+
+
+def promote(connection: Connection, model: Model) -> None:
+    """Make a version the live one of its vocabulary.
+
+    Raises :class:`ModelError` while it lacks an outcome for any present image.
+    """
+    lacking = connection.execute(
+        select(func.count())
+        .select_from(ImageRow)
+        .outerjoin(TaggingRow, and_(TaggingRow.image_id == ImageRow.id, TaggingRow.model_id == model.id))
+        .where(ImageRow.vanished_at.is_(None), TaggingRow.outcome.is_(None))
+    ).scalar_one()
+    if lacking:
+        raise ModelError(
+            f"{model.name} has no outcome yet for {lacking:,} images: tag them with "
+            f"`tagger tag PATH --model {model.spec}` first"
+        )
+    connection.execute(
+        update(ModelRow).where(ModelRow.vocabulary == model.vocabulary, ModelRow.live).values(live=False)
+    )
+    connection.execute(update(ModelRow).where(ModelRow.id == model.id).values(live=True))
+
+
+def _models(connection: Connection, *where: ColumnElement[bool]) -> list[Model]:
+    rows = connection.execute(
+        select(
+            ModelRow.id,
+            ModelRow.name,
+            ModelRow.spec,
+            ModelRow.vocabulary,
+            ModelRow.fingerprint,
+            ModelRow.live,
+        )
+        .where(*where)
+        .order_by(ModelRow.id)
+    )
+    return [Model(*row) for row in rows]
+
+
+def _add_partitions(connection: Connection, model_id: int) -> None:
+    if connection.dialect.name == "sqlite":
+        return
+    for table in PARTITIONED:
+        connection.execute(
+            text(f"CREATE TABLE {table}_m{model_id} PARTITION OF {table} FOR VALUES IN ({model_id})")
+        )
+
+
+def _add_tags(connection: Connection, entry: ModelEntry) -> dict[str, int]:
+    """Tags are shared by all vocabularies; a newer taxonomy adds to them and takes nothing away."""
+    connection.execute(insert_or_ignore(connection, TagRow), [{"name": tag.name} for tag in entry.tags])
+    rows = connection.execute(select(TagRow.name, TagRow.id))
+    ids = dict(rows.tuples())
+    aliases = [
+        {"alias": alias, "tag_id": ids[tag.name]}
+        for tag in entry.tags
+        for alias in tag.aliases
+        if alias not in ids  # a name wins over an alias
+    ]
+    if aliases:
+        connection.execute(insert_or_ignore(connection, AliasRow), aliases)
+    connection.execute(
+        insert_or_ignore(connection, PathRow),
+        [
+            {"ancestor_id": ids[ancestor], "descendant_id": ids[descendant], "depth": depth}
+            for ancestor, descendant, depth in entry.paths
+        ],
+    )
+    return ids
+
+
+def insert_or_ignore(connection: Connection, table: type[Base]) -> Insert:
+    """The database's own ``INSERT ... ON CONFLICT DO NOTHING``."""
+    if connection.dialect.name == "sqlite":
+        return sqlite_insert(table).on_conflict_do_nothing()
+    return pg_insert(table).on_conflict_do_nothing()
+
+
+# -- images ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class KnownImage:
+    """An image row as the scan compares it with the disk."""
+
+    id: int
+    uri: str
+    size: int | None
+    mtime_ns: int | None
+    vanished: bool
+
+
+def known_images(connection: Connection, uris: Sequence[str]) -> dict[str, KnownImage]:
+    """The rows of those ``uris`` that have one."""
+    rows = connection.execute(
+        select(
+            ImageRow.id, ImageRow.uri, ImageRow.size, ImageRow.mtime_ns, ImageRow.vanished_at.is_not(None)
+        ).where(ImageRow.uri.in_(uris))
+    )
+    return {row.uri: KnownImage(*row) for row in rows}
+
+
+def under(prefixes: Iterable[str]) -> ColumnElement[bool]:
+    """Images at or beneath any of the URI ``prefixes`` (given without a slash at the end).
+
+    A range over the unique index on the URI: 0 is the character after the slash.
+    """
+    ranges = [
+        or_(
+            ImageRow.uri == prefix,
+            and_(ImageRow.uri >= f"{prefix}/", ImageRow.uri < f"{prefix}0"),
+        )
+        for prefix in (prefix.rstrip("/") for prefix in prefixes)
+    ]
+    return or_(*ranges)
+
+
+def forget(connection: Connection, prefixes: Sequence[str]) -> int:
+    """Delete every trace of the images at or beneath ``prefixes``; how many there were.
+
+    Contents that no other image has go too, scores and all.
+    """
+    ids = list(connection.execute(select(ImageRow.id).where(under(prefixes))).scalars())
+    for start in range(0, len(ids), GROUP):
+        _forget(connection, ids[start : start + GROUP])
+    return len(ids)
+
+
+def _forget(connection: Connection, ids: Sequence[int]) -> None:
+    held = select(ImageRow.content_id).where(ImageRow.id.in_(ids))
+    tagged = select(TaggingRow.content_id).where(TaggingRow.image_id.in_(ids))
+    contents = set(connection.execute(held.union(tagged)).scalars()) - {None}
+    with counts.kept_up(connection, ids):
+        connection.execute(delete(ImageRow).where(ImageRow.id.in_(ids)))
+    connection.execute(
+        delete(ContentRow).where(
+            ContentRow.id.in_(contents),
+            ~select(ImageRow.id).where(ImageRow.content_id == ContentRow.id).exists(),
+            ~select(TaggingRow.image_id).where(TaggingRow.content_id == ContentRow.id).exists(),
+        )
+    )
+
+
+def resolve_tag(connection: Connection, word: str) -> str | None:
+    """The tag that a word means: its own name, else as an alias; case does not matter."""
+    wanted = " ".join(word.lower().split())
+    name = connection.execute(select(TagRow.name).where(TagRow.name == wanted)).scalar()
+    if name is not None:
+        return name
+    alias: str | None = connection.execute(
+        select(TagRow.name).join(AliasRow, AliasRow.tag_id == TagRow.id).where(AliasRow.alias == wanted)
+    ).scalar()
+    return alias
+
+
+def tag_words(connection: Connection) -> Mapping[str, str]:
+    """Every word a tag goes by, to the tag: for suggestions."""
+    aliases = select(AliasRow.alias, TagRow.name).join(TagRow, TagRow.id == AliasRow.tag_id)
+    words = dict(connection.execute(aliases).tuples())
+    return words | {name: name for name in connection.execute(select(TagRow.name)).scalars()}
+
+
+def require_models(connection: Connection) -> None:
+    """Raise :class:`DatabaseError` when nothing was ever tagged here."""
+    if connection.execute(select(ModelRow.id).limit(1)).first() is None:
+        raise DatabaseError("nothing is tagged in this database yet: run `tagger tag PATH` first")

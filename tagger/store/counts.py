@@ -1,0 +1,83 @@
+"""How many images each tag is effective on, kept as numbers so that no query counts a library.
+
+Whoever changes what holds for some images does so inside :func:`kept_up`, which counts their tags
+before and after and adds the difference. Whoever changes what holds for all (a threshold, the live
+model) changes only data: triggers mark the tags, the view ``tag_counts`` counts these afresh, and
+:func:`refresh` makes the numbers hold again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, bindparam, delete, select, text, update
+
+from tagger.store.schema import StaleTagRow, TallyRow
+
+_LOCK = 7_461_677
+"""PostgreSQL advisory lock: two writers that count at once would each miss the other's images."""
+
+
+@contextmanager
+def kept_up(connection: Connection, image_ids: Sequence[int]) -> Iterator[None]:
+    """Keep the tallies right over a change to these images (a few hundred at most), and only these.
+
+    Images that the block deletes count as gone.
+    """
+    _lock(connection)
+    before = _effective(connection, image_ids)
+    yield
+    after = _effective(connection, image_ids)
+    after.subtract(before)
+    _add(connection, {tag: change for tag, change in sorted(after.items()) if change})
+
+
+def refresh(connection: Connection) -> int:
+    """Count again what a threshold or the live model has changed; how many tags that were."""
+    if connection.execute(select(StaleTagRow.tag_id).limit(1)).first() is None:
+        return 0
+    _lock(connection)
+    stale = list(connection.execute(select(StaleTagRow.tag_id)).scalars())
+    connection.execute(delete(TallyRow).where(TallyRow.tag_id.in_(select(StaleTagRow.tag_id))))
+    connection.execute(
+        text(
+            "INSERT INTO tag_tallies (tag_id, images) SELECT e.tag_id, COUNT(*) FROM effective_tags e "
+            "JOIN stale_tags s ON s.tag_id = e.tag_id GROUP BY e.tag_id"
+        )
+    )
+    connection.execute(delete(StaleTagRow))
+    return len(stale)
+
+
+def _lock(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+
+
+def _effective(connection: Connection, image_ids: Sequence[int]) -> Counter[int]:
+    if not image_ids:
+        return Counter()
+    rows = connection.execute(
+        text("SELECT tag_id, COUNT(*) FROM effective_tags WHERE image_id IN :ids GROUP BY tag_id").bindparams(
+            bindparam("ids", expanding=True)
+        ),
+        {"ids": list(image_ids)},
+    )
+    return Counter(dict(rows))
+
+
+def _add(connection: Connection, changes: dict[int, int]) -> None:
+    if not changes:
+        return
+    known = set(connection.execute(select(TallyRow.tag_id).where(TallyRow.tag_id.in_(changes))).scalars())
+    new = [{"tag_id": tag, "images": 0} for tag in changes if tag not in known]
+    if new:
+        connection.execute(TallyRow.__table__.insert(), new)  # type: ignore[attr-defined]
+    connection.execute(
+        update(TallyRow)
+        .where(TallyRow.tag_id == bindparam("tag"))
+        .values(images=TallyRow.images + bindparam("change")),
+        [{"tag": tag, "change": change} for tag, change in changes.items()],
+    )

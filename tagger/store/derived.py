@@ -1,0 +1,168 @@
+"""What is derived from the tables: the views that people query, and the triggers that tell which
+tallies no longer hold.
+
+The views are a contract, the same on SQLite and PostgreSQL. They are dropped before and created
+after every migration (SQLite cannot alter a table that a view names), so they always are as this
+module says. ``model_tags`` and ``person_tags`` are steps on the way and not part of the contract.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+
+_REJECTED = """EXISTS (
+    SELECT 1 FROM verdicts v JOIN tag_paths up ON up.ancestor_id = v.tag_id
+    WHERE v.image_id = {image} AND v.verdict = 'reject' AND up.descendant_id = {tag})"""
+"""Reject implies the descendants."""
+
+VIEWS: dict[str, str] = {
+    # What each model says of each present image: over its threshold, or above a tag that is;
+    # nothing that a person rejected, nor what only stands on it.
+    "model_tags": f"""
+        SELECT i.id AS image_id, i.uri, s.model_id, s.tag_id, s.confidence
+        FROM tag_scores s JOIN images i ON i.content_id = s.content_id
+        WHERE i.vanished_at IS NULL
+          AND (EXISTS (SELECT 1 FROM thresholds h
+                       WHERE h.model_id = s.model_id AND h.tag_id = s.tag_id
+                         AND s.confidence >= h.threshold)
+               OR EXISTS (SELECT 1 FROM tag_scores d
+                          JOIN tag_paths p ON p.ancestor_id = s.tag_id AND p.descendant_id = d.tag_id
+                          JOIN thresholds h ON h.model_id = d.model_id AND h.tag_id = d.tag_id
+                          WHERE d.content_id = s.content_id AND d.model_id = s.model_id
+                            AND p.depth > 0 AND d.confidence >= h.threshold
+                            AND NOT {_REJECTED.format(image="i.id", tag="d.tag_id")}))
+          AND NOT {_REJECTED.format(image="i.id", tag="s.tag_id")}
+    """,
+    # Confirm implies the ancestors.
+    "person_tags": f"""
+        SELECT DISTINCT i.id AS image_id, i.uri, p.ancestor_id AS tag_id
+        FROM verdicts c JOIN tag_paths p ON p.descendant_id = c.tag_id
+        JOIN images i ON i.id = c.image_id
+        WHERE c.verdict = 'confirm' AND i.vanished_at IS NULL
+          AND NOT {_REJECTED.format(image="c.image_id", tag="p.ancestor_id")}
+    """,
+    "effective_tags": """
+        SELECT e.image_id, e.uri, t.name AS tag, e.confidence, 'model' AS source, m.name AS model,
+               e.tag_id
+        FROM model_tags e JOIN models m ON m.id = e.model_id JOIN tags t ON t.id = e.tag_id
+        WHERE m.live
+          AND NOT EXISTS (SELECT 1 FROM model_tags o JOIN models n ON n.id = o.model_id
+                          WHERE n.live AND o.image_id = e.image_id AND o.tag_id = e.tag_id
+                            AND o.model_id <> e.model_id
+                            AND (o.confidence > e.confidence
+                                 OR (o.confidence = e.confidence AND o.model_id < e.model_id)))
+          AND NOT EXISTS (SELECT 1 FROM verdicts c JOIN tag_paths p ON p.descendant_id = c.tag_id
+                          WHERE c.image_id = e.image_id AND c.verdict = 'confirm'
+                            AND p.ancestor_id = e.tag_id)
+        UNION ALL
+        SELECT w.image_id, w.uri, t.name AS tag, CAST(1.0 AS DOUBLE PRECISION) AS confidence,
+               'person' AS source, NULL AS model, w.tag_id
+        FROM person_tags w JOIN tags t ON t.id = w.tag_id
+    """,
+    "image_status": """
+        SELECT i.id AS image_id, i.uri, m.name AS model, COALESCE(g.outcome, 'pending') AS outcome,
+               g.reason, g.attempts, g.finished_at, g.engine, g.precision, g.loader
+        FROM taggings g JOIN images i ON i.id = g.image_id JOIN models m ON m.id = g.model_id
+    """,
+    "label_scores": """
+        SELECT i.id AS image_id, i.uri, m.name AS model, s.rank, l.key AS label_key,
+               l.name AS label, s.confidence
+        FROM class_scores s JOIN images i ON i.content_id = s.content_id
+        JOIN models m ON m.id = s.model_id
+        JOIN labels l ON l.model_id = s.model_id AND l."index" = s.label_index
+    """,
+    "image_info": """
+        SELECT i.id AS image_id, i.uri, i.size, c.width, c.height, c.format, c.taken_at,
+               i.vanished_at
+        FROM images i LEFT JOIN contents c ON c.id = i.content_id
+    """,
+    "tag_counts": """
+        SELECT t.name AS tag, n.images
+        FROM tag_tallies n JOIN tags t ON t.id = n.tag_id
+        WHERE n.images > 0 AND NOT EXISTS (SELECT 1 FROM stale_tags s WHERE s.tag_id = n.tag_id)
+        UNION ALL
+        SELECT e.tag, COUNT(*) AS images
+        FROM effective_tags e JOIN stale_tags s ON s.tag_id = e.tag_id
+        GROUP BY e.tag
+    """,
+    "tag_closure": """
+        SELECT a.name AS ancestor, d.name AS descendant, p.depth
+        FROM tag_paths p JOIN tags a ON a.id = p.ancestor_id JOIN tags d ON d.id = p.descendant_id
+    """,
+    # For every two versions of a vocabulary, over the images that both have finished.
+    "tag_diff": """
+        SELECT e.uri, t.name AS tag, a.name AS from_model, b.name AS to_model,
+               e.confidence AS from_confidence, s.confidence AS to_confidence,
+               CASE WHEN k.tag_id IS NULL THEN 'lost' ELSE 'shifted' END AS change
+        FROM model_tags e JOIN models a ON a.id = e.model_id
+        JOIN models b ON b.vocabulary = a.vocabulary AND b.id <> a.id
+        JOIN taggings g ON g.image_id = e.image_id AND g.model_id = b.id AND g.outcome IN ('ok', 'empty')
+        JOIN images i ON i.id = e.image_id
+        JOIN tags t ON t.id = e.tag_id
+        LEFT JOIN tag_scores s ON s.content_id = i.content_id AND s.model_id = b.id AND s.tag_id = e.tag_id
+        LEFT JOIN model_tags k ON k.image_id = e.image_id AND k.model_id = b.id AND k.tag_id = e.tag_id
+        WHERE k.tag_id IS NULL OR k.confidence <> e.confidence
+        UNION ALL
+        SELECT e.uri, t.name AS tag, a.name AS from_model, b.name AS to_model,
+               s.confidence AS from_confidence, e.confidence AS to_confidence, 'gained' AS change
+        FROM model_tags e JOIN models b ON b.id = e.model_id
+        JOIN models a ON a.vocabulary = b.vocabulary AND a.id <> b.id
+        JOIN taggings g ON g.image_id = e.image_id AND g.model_id = a.id AND g.outcome IN ('ok', 'empty')
+        JOIN images i ON i.id = e.image_id
+        JOIN tags t ON t.id = e.tag_id
+        LEFT JOIN tag_scores s ON s.content_id = i.content_id AND s.model_id = a.id AND s.tag_id = e.tag_id
+        WHERE NOT EXISTS (SELECT 1 FROM model_tags k WHERE k.image_id = e.image_id
+                          AND k.model_id = a.id AND k.tag_id = e.tag_id)
+    """,
+}
+
+# Both selects end in a WHERE: without one SQLite would read ON CONFLICT as a join's ON.
+# A threshold decides on its tag and, through it, on the tag's ancestors.
+_STALE_BY_THRESHOLD = """
+    INSERT INTO stale_tags (tag_id)
+    SELECT p.ancestor_id FROM tag_paths p WHERE p.descendant_id = {row}.tag_id
+    ON CONFLICT DO NOTHING"""
+_STALE_ALL = "INSERT INTO stale_tags (tag_id) SELECT t.id FROM tags t WHERE true ON CONFLICT DO NOTHING"
+
+_TRIGGERS: dict[str, tuple[str, str, str]] = {
+    "thresholds_added": ("thresholds", "INSERT", _STALE_BY_THRESHOLD.format(row="NEW")),
+    "thresholds_changed": ("thresholds", "UPDATE", _STALE_BY_THRESHOLD.format(row="NEW")),
+    "thresholds_removed": ("thresholds", "DELETE", _STALE_BY_THRESHOLD.format(row="OLD")),
+    "models_live_changed": ("models", "UPDATE OF live", _STALE_ALL),
+}
+
+
+def create_derived(connection: Connection) -> None:
+    """Create all views and triggers; the tables are at the newest migration."""
+    for name, query in VIEWS.items():
+        connection.execute(text(f"CREATE VIEW {name} AS {query}"))
+    for name, (table, moment, statement) in _TRIGGERS.items():
+        _create_trigger(connection, name, table, moment, statement)
+
+
+def drop_derived(connection: Connection) -> None:
+    """Drop what :func:`create_derived` makes, as far as it is there."""
+    for name in _TRIGGERS:
+        if connection.dialect.name == "sqlite":
+            connection.execute(text(f"DROP TRIGGER IF EXISTS {name}"))
+        else:
+            connection.execute(text(f"DROP FUNCTION IF EXISTS {name} CASCADE"))
+    for name in reversed(VIEWS):
+        connection.execute(text(f"DROP VIEW IF EXISTS {name}"))
+
+
+def _create_trigger(connection: Connection, name: str, table: str, moment: str, statement: str) -> None:
+    if connection.dialect.name == "sqlite":
+        connection.execute(
+            text(f"CREATE TRIGGER {name} AFTER {moment} ON {table} FOR EACH ROW BEGIN {statement}; END")
+        )
+        return
+    connection.execute(
+        text(
+            f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN {statement}; RETURN NULL; END $$"
+        )
+    )
+    connection.execute(
+        text(f"CREATE TRIGGER {name} AFTER {moment} ON {table} FOR EACH ROW EXECUTE FUNCTION {name}()")
+    )

@@ -1,0 +1,448 @@
+"""The ledger: which images are wanted from which model, who works on them, and what came of it.
+
+A *lease* is a living process's hold on its claims; its id is the fencing token. A *claim* takes
+pending taggings for a lease and counts the attempt before the work begins. :func:`record` writes
+outcomes, but only where the tagging still carries the writer's lease, so a process that was
+thought dead and wakes up again cannot overwrite its successor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from tagger.store import counts
+from tagger.store.catalog import GROUP, insert_or_ignore, under
+from tagger.store.schema import (
+    ClassScoreRow,
+    ContentRow,
+    ImageRow,
+    LeaseRow,
+    TaggingRow,
+    TagRow,
+    TagScoreRow,
+)
+from tagger.store.session import locked, now
+from tagger.values import ImageRef, Outcome, OutcomeKind
+
+LEASE_SECONDS = 60.0
+"""How long a lease lasts without renewal; a heartbeat renews it several times in that span."""
+
+PASSING = (OutcomeKind.MISSING, OutcomeKind.DENIED, OutcomeKind.OUTSIDE, OutcomeKind.UNREADABLE)
+"""Outcomes that speak of the file's place, not of its bytes: worth another look at each scan."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A process, told apart from an earlier one with the same number by its start (epoch seconds)."""
+
+    host: str
+    pid: int
+    process_started: float
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """How a tagging came about; recorded with it, and no part of the model's fingerprint."""
+
+    engine: str
+    precision: str
+    loader: str
+
+
+# -- wants ----------------------------------------------------------------------------------
+
+
+def want(connection: Connection, model_id: int, image_ids: Sequence[int]) -> None:
+    """Want these images from this model; those that are wanted already stay as they are."""
+    if image_ids:
+        connection.execute(
+            insert_or_ignore(connection, TaggingRow),
+            [{"image_id": image_id, "model_id": model_id} for image_id in image_ids],
+        )
+
+
+def want_again(
+    connection: Connection,
+    image_ids: Sequence[int],
+    model_id: int | None = None,
+    outcomes: Iterable[OutcomeKind] | None = None,
+) -> int:
+    """Make finished taggings pending again, for all models or one; how many that were."""
+    if not image_ids:
+        return 0
+    where: list[ColumnElement[bool]] = [
+        TaggingRow.image_id.in_(image_ids),
+        TaggingRow.outcome.is_not(None),
+    ]
+    if model_id is not None:
+        where.append(TaggingRow.model_id == model_id)
+    if outcomes is not None:
+        where.append(TaggingRow.outcome.in_([kind.value for kind in outcomes]))
+    return connection.execute(
+        update(TaggingRow)
+        .where(*where)
+        .values(outcome=None, reason=None, finished_at=None, attempts=0, not_before=None, lease_id=None)
+    ).rowcount
+
+
+def pending(connection: Connection, model_id: int, prefixes: Sequence[str]) -> int:
+    """How many images at or beneath ``prefixes`` still await an outcome from the model."""
+    return connection.execute(
+        select(func.count())
+        .select_from(TaggingRow)
+        .join(ImageRow, ImageRow.id == TaggingRow.image_id)
+        .where(TaggingRow.model_id == model_id, TaggingRow.outcome.is_(None), under(prefixes))
+    ).scalar_one()
+
+
+# -- leases and claims ----------------------------------------------------------------------
+
+
+def open_lease(connection: Connection, owner: Owner) -> int:
+    """A new lease for a process; its id is the fencing token."""
+    return connection.execute(
+        insert(LeaseRow)
+        .values(
+            host=owner.host,
+            pid=owner.pid,
+            process_started=owner.process_started,
+            expires_at=now(connection) + timedelta(seconds=LEASE_SECONDS),
+        )
+        .returning(LeaseRow.id)
+    ).scalar_one()
+
+
+def renew_lease(connection: Connection, lease_id: int) -> bool:
+    """Push the lease's end away; False when it was taken back in the meantime."""
+    until = now(connection) + timedelta(seconds=LEASE_SECONDS)
+    done = connection.execute(update(LeaseRow).where(LeaseRow.id == lease_id).values(expires_at=until))
+    return done.rowcount == 1
+
+
+def close_lease(connection: Connection, lease_id: int) -> None:
+    """Give back the lease and all that it still holds."""
+    connection.execute(update(TaggingRow).where(TaggingRow.lease_id == lease_id).values(lease_id=None))
+    connection.execute(delete(LeaseRow).where(LeaseRow.id == lease_id))
+
+
+def leases(connection: Connection) -> list[tuple[int, Owner]]:
+    """Every lease there is, with its owner."""
+    rows = connection.execute(select(LeaseRow.id, LeaseRow.host, LeaseRow.pid, LeaseRow.process_started))
+    return [(row.id, Owner(row.host, row.pid, row.process_started)) for row in rows]
+
+
+def expired_leases(connection: Connection) -> list[int]:
+    """Leases whose owners gave no sign of life in time."""
+    return list(
+        connection.execute(select(LeaseRow.id).where(LeaseRow.expires_at < now(connection))).scalars()
+    )
+
+
+def claim(
+    connection: Connection, model_id: int, lease_id: int, prefixes: Sequence[str], limit: int
+) -> list[ImageRef]:
+    """Take up to ``limit`` pending images at or beneath ``prefixes``, in the order of their ids.
+
+    The attempt is counted here, before the work: what kills its worker has been counted.
+    """
+    due = or_(TaggingRow.not_before.is_(None), TaggingRow.not_before <= now(connection))
+    rows = connection.execute(
+        locked(
+            connection,
+            select(ImageRow.id, ImageRow.uri, ImageRow.size, ImageRow.mtime_ns)
+            .join(TaggingRow, TaggingRow.image_id == ImageRow.id)
+            .where(
+                TaggingRow.model_id == model_id,
+                TaggingRow.outcome.is_(None),
+                TaggingRow.lease_id.is_(None),
+                due,
+                under(prefixes),
+            )
+            .order_by(TaggingRow.image_id)
+            .limit(limit),
+            of=TaggingRow,
+            skip=True,
+        )
+    ).all()
+    for start in range(0, len(rows), GROUP):
+        connection.execute(
+            update(TaggingRow)
+            .where(
+                TaggingRow.model_id == model_id,
+                TaggingRow.image_id.in_([row.id for row in rows[start : start + GROUP]]),
+            )
+            .values(lease_id=lease_id, attempts=TaggingRow.attempts + 1)
+        )
+    return [ImageRef(row.id, row.uri, row.size, row.mtime_ns) for row in rows]
+
+
+# -- outcomes -------------------------------------------------------------------------------
+
+
+def known_contents(
+    connection: Connection, model_id: int, digests: Sequence[bytes]
+) -> dict[bytes, OutcomeKind]:
+    """Which of these contents the model has tagged already, and whether it found anything."""
+    found = exists().where(TagScoreRow.content_id == ContentRow.id, TagScoreRow.model_id == model_id)
+    rows = connection.execute(
+        select(ContentRow.digest, found)
+        .join(ClassScoreRow, ClassScoreRow.content_id == ContentRow.id)
+        .where(ContentRow.digest.in_(digests), ClassScoreRow.model_id == model_id, ClassScoreRow.rank == 1)
+    )
+    return {digest: OutcomeKind.OK if tags else OutcomeKind.EMPTY for digest, tags in rows}
+
+
+def settle(connection: Connection, model_id: int, failures: Mapping[int, tuple[OutcomeKind, str]]) -> None:
+    """Record what the scan alone can tell (a link that leads outside); no claim is needed."""
+    moment = now(connection)
+    connection.execute(
+        update(TaggingRow)
+        .where(
+            TaggingRow.model_id == model_id,
+            TaggingRow.image_id == bindparam("image"),
+            TaggingRow.outcome.is_(None),
+        )
+        .values(outcome=bindparam("kind"), reason=bindparam("why"), finished_at=moment, lease_id=None),
+        [{"image": image_id, "kind": kind.value, "why": why} for image_id, (kind, why) in failures.items()],
+    )
+
+
+def record(
+    connection: Connection,
+    model_id: int,
+    lease_id: int,
+    outcomes: Sequence[Outcome],
+    provenance: Provenance,
+) -> list[int]:
+    """Write a group of outcomes in the caller's transaction; the images that were written.
+
+    An image whose tagging no longer carries the lease is left out: another has it. An image that
+    is new and has the content of a vanished one *is* that one, moved: it takes over its row, id,
+    verdicts and all.
+    """
+    ours = _still_ours(connection, model_id, lease_id, [outcome.image_id for outcome in outcomes])
+    group = [outcome for outcome in outcomes if outcome.image_id in ours]
+    if not group:
+        return []
+    content_ids = _add_contents(connection, group)
+    moved = _moved(connection, group, content_ids)
+    touched = [*ours, *moved.values()]
+    with counts.kept_up(connection, touched):
+        _add_scores(connection, model_id, group, content_ids)
+        _place(connection, group, content_ids, moved)
+        _finish(connection, model_id, group, content_ids, moved, provenance)
+    return [outcome.image_id for outcome in group]
+
+
+def _still_ours(connection: Connection, model_id: int, lease_id: int, image_ids: Sequence[int]) -> set[int]:
+    return set(
+        connection.execute(
+            locked(
+                connection,
+                select(TaggingRow.image_id).where(
+                    TaggingRow.model_id == model_id,
+                    TaggingRow.image_id.in_(image_ids),
+                    TaggingRow.lease_id == lease_id,
+                    TaggingRow.outcome.is_(None),
+                ),
+                of=TaggingRow,
+            )
+        ).scalars()
+    )
+
+
+def _add_contents(connection: Connection, group: Sequence[Outcome]) -> dict[bytes, int]:
+    """The content row of each digest, made if it is new."""
+    rows = {
+        outcome.digest: {
+            "digest": outcome.digest,
+            "width": outcome.facts and outcome.facts.width,
+            "height": outcome.facts and outcome.facts.height,
+            "format": outcome.facts and outcome.facts.format,
+            "taken_at": outcome.facts and outcome.facts.taken_at,
+        }
+        for outcome in sorted(group, key=lambda outcome: outcome.digest or b"")
+        if outcome.digest is not None
+    }
+    if not rows:
+        return {}
+    connection.execute(insert_or_ignore(connection, ContentRow), list(rows.values()))
+    found = connection.execute(select(ContentRow.digest, ContentRow.id).where(ContentRow.digest.in_(rows)))
+    return dict(found.tuples())
+
+
+def _moved(
+    connection: Connection, group: Sequence[Outcome], content_ids: Mapping[bytes, int]
+) -> dict[int, int]:
+    """New images that are vanished ones elsewhere: new id to old id, each old one once."""
+    new = set(
+        connection.execute(
+            select(ImageRow.id).where(
+                ImageRow.id.in_([outcome.image_id for outcome in group]), ImageRow.content_id.is_(None)
+            )
+        ).scalars()
+    )
+    vanished: dict[int | None, list[int]] = {}
+    for image_id, content_id in connection.execute(
+        select(ImageRow.id, ImageRow.content_id)
+        .where(ImageRow.content_id.in_(content_ids.values()), ImageRow.vanished_at.is_not(None))
+        .order_by(ImageRow.id.desc())
+    ):
+        vanished.setdefault(content_id, []).append(image_id)
+    moved = {}
+    for outcome in group:
+        stock = vanished.get(content_ids.get(outcome.digest or b"", -1))
+        if stock and outcome.image_id in new:
+            moved[outcome.image_id] = stock.pop()
+    return moved
+
+
+def _add_scores(
+    connection: Connection, model_id: int, group: Sequence[Outcome], content_ids: Mapping[bytes, int]
+) -> None:
+    """The scores of contents that have none yet under this model: the first writer's, whole."""
+    scored = {content_ids[outcome.digest]: outcome for outcome in group if outcome.digest and outcome.labels}
+    have = connection.execute(
+        select(ClassScoreRow.content_id).where(
+            ClassScoreRow.model_id == model_id,
+            ClassScoreRow.rank == 1,
+            ClassScoreRow.content_id.in_(scored),
+        )
+    ).scalars()
+    for content_id in list(have):
+        del scored[content_id]
+    labels = [
+        {
+            "content_id": content_id,
+            "model_id": model_id,
+            "rank": rank,
+            "label_index": label.index,
+            "confidence": label.confidence,
+        }
+        for content_id, outcome in scored.items()
+        for rank, label in enumerate(outcome.labels, start=1)
+    ]
+    tag_ids = _tag_ids(connection, {tag.tag for outcome in scored.values() for tag in outcome.tags})
+    tags = [
+        {
+            "content_id": content_id,
+            "model_id": model_id,
+            "tag_id": tag_ids[tag.tag],
+            "confidence": tag.confidence,
+        }
+        for content_id, outcome in scored.items()
+        for tag in outcome.tags
+    ]
+    if labels:
+        connection.execute(insert_or_ignore(connection, ClassScoreRow), labels)
+    if tags:
+        connection.execute(insert_or_ignore(connection, TagScoreRow), tags)
+
+
+def _tag_ids(connection: Connection, names: set[str]) -> dict[str, int]:
+    rows = connection.execute(select(TagRow.name, TagRow.id).where(TagRow.name.in_(names)))
+    return dict(rows.tuples())
+
+
+def _place(
+    connection: Connection,
+    group: Sequence[Outcome],
+    content_ids: Mapping[bytes, int],
+    moved: Mapping[int, int],
+) -> None:
+    """Tie images to their contents; merge the moved; mark those that are gone."""
+    tied = [
+        {"image": outcome.image_id, "content": content_ids[outcome.digest]}
+        for outcome in group
+        if outcome.digest is not None and outcome.image_id not in moved
+    ]
+    if tied:
+        connection.execute(
+            update(ImageRow).where(ImageRow.id == bindparam("image")).values(content_id=bindparam("content")),
+            tied,
+        )
+    for new, old in moved.items():
+        _take_over(connection, new, old)
+    gone = [outcome.image_id for outcome in group if outcome.kind is OutcomeKind.MISSING]
+    if gone:
+        connection.execute(update(ImageRow).where(ImageRow.id.in_(gone)).values(vanished_at=now(connection)))
+
+
+def _take_over(connection: Connection, new: int, old: int) -> None:
+    """The old row goes on at the new place; what was wanted of the new one is wanted of the old."""
+    place = connection.execute(
+        select(ImageRow.uri, ImageRow.size, ImageRow.mtime_ns).where(ImageRow.id == new)
+    ).one()
+    wanted = connection.execute(
+        select(TaggingRow.model_id, TaggingRow.lease_id).where(TaggingRow.image_id == new)
+    ).all()
+    connection.execute(delete(ImageRow).where(ImageRow.id == new))
+    connection.execute(
+        update(ImageRow)
+        .where(ImageRow.id == old)
+        .values(uri=place.uri, size=place.size, mtime_ns=place.mtime_ns, vanished_at=None)
+    )
+    want_again(connection, [old], outcomes=PASSING)  # it was missing, and is not any more
+    connection.execute(
+        insert_or_ignore(connection, TaggingRow),
+        [{"image_id": old, "model_id": row.model_id, "lease_id": row.lease_id} for row in wanted],
+    )
+
+
+def _finish(
+    connection: Connection,
+    model_id: int,
+    group: Sequence[Outcome],
+    content_ids: Mapping[bytes, int],
+    moved: Mapping[int, int],
+    provenance: Provenance,
+) -> None:
+    """Write the outcomes themselves. A moved image that was finished before stays as it was."""
+    moment = now(connection)
+    rows: list[dict[str, Any]] = [
+        {
+            "image": moved.get(outcome.image_id, outcome.image_id),
+            "kind": outcome.kind.value,
+            "why": outcome.reason,
+            "content": content_ids.get(outcome.digest) if outcome.digest else None,
+            "ran_on": provenance.engine if outcome.kind.tagged and not outcome.reused else None,
+            "ran_in": provenance.precision if outcome.kind.tagged and not outcome.reused else None,
+            "loaded_by": provenance.loader if not outcome.reused else None,
+        }
+        for outcome in group
+    ]
+    connection.execute(
+        update(TaggingRow)
+        .where(
+            TaggingRow.model_id == model_id,
+            TaggingRow.image_id == bindparam("image"),
+            TaggingRow.outcome.is_(None),
+        )
+        .values(
+            outcome=bindparam("kind"),
+            reason=bindparam("why"),
+            content_id=bindparam("content"),
+            engine=bindparam("ran_on"),
+            precision=bindparam("ran_in"),
+            loader=bindparam("loaded_by"),
+            finished_at=moment,
+            lease_id=None,
+        ),
+        rows,
+    )

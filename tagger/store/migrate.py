@@ -1,0 +1,116 @@
+"""Bringing a database to this program's version, and keeping a copy of it.
+
+Only :func:`upgrade` changes a schema. A new SQLite file is brought up by itself; any other
+database is upgraded when its owner says so, since other programs may be reading it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect
+
+import tagger
+from tagger.errors import DatabaseError
+from tagger.store.session import Database
+
+UPGRADE_LOCK = 7_461_676
+"""PostgreSQL advisory lock, so that two machines that start at once do not both migrate."""
+
+
+def upgrade(database: Database) -> str:
+    """Bring the schema to the newest version (created if new); the version it now has."""
+    if database.path is not None:
+        database.path.parent.mkdir(parents=True, exist_ok=True)
+    with database.writing() as connection:
+        if not database.is_sqlite:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({UPGRADE_LOCK})")
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    return newest()
+
+
+def check(database: Database) -> None:
+    """Raise :class:`DatabaseError` unless the schema is at this program's version."""
+    found = current(database)
+    if found == newest():
+        return
+    if found is None:
+        raise DatabaseError(f"the database at {database.url} is empty: run `tagger db upgrade`")
+    if found in _revisions():
+        raise DatabaseError(
+            f"the database at {database.url} is at version {found}, this program needs {newest()}: "
+            "run `tagger db backup`, then `tagger db upgrade`"
+        )
+    raise DatabaseError(
+        f"the database at {database.url} is at version {found}, which this program does not know: "
+        "a newer tagger wrote it; update this one"
+    )
+
+
+def ensure(database: Database) -> None:
+    """Make a new SQLite file ready; check any other database."""
+    if database.is_sqlite and current(database) is None:
+        upgrade(database)
+    else:
+        check(database)
+
+
+def current(database: Database) -> str | None:
+    """The version that the database has; None when it is new."""
+    if database.path is not None and not database.path.exists():
+        return None  # looking would create the file
+    with database.reading() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def newest() -> str:
+    """The version of the schema that this program works with."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    assert head is not None  # the package ships its migrations
+    return head
+
+
+def backup(database: Database, target: Path) -> Path:
+    """Copy an SQLite database, consistent even while others write; ``target`` must be new.
+
+    Raises :class:`DatabaseError` for a server, which has tools of its own, and when the target
+    is there already.
+    """
+    if database.path is None:
+        raise DatabaseError("`tagger db backup` copies SQLite files; for PostgreSQL use pg_dump")
+    if not database.path.exists():
+        raise DatabaseError(f"there is no database at {database.path} yet")
+    if target.exists():
+        raise DatabaseError(f"{target} is there already: name another file")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(database.path)) as source, closing(sqlite3.connect(target)) as copy:
+        source.backup(copy)
+    return target
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_scripts()).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _scripts() -> Path:
+    """Inside the package when installed, beside it in a checkout."""
+    package = Path(tagger.__file__).parent
+    inside = package / "migrations"
+    return inside if inside.is_dir() else package.parent / "migrations"
+
+
+def _revisions() -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}

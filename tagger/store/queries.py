@@ -1,0 +1,277 @@
+"""What the command line asks of the store: reads only, over the contract's own views."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, insert, select, text, update
+
+from tagger.store.schema import ImageRow, ModelRow, RunRow, TaggingRow
+from tagger.store.session import now
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A photo that a search found."""
+
+    image_id: int
+    uri: str
+    tag: str
+    confidence: float
+    source: str
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TagUse:
+    """A tag, on how many present images it is effective."""
+
+    tag: str
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What came of a wanted pair of image and model."""
+
+    model: str
+    live: bool
+    outcome: str
+    reason: str | None
+    attempts: int
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageReport:
+    """All that the store knows of one image."""
+
+    image_id: int
+    uri: str
+    size: int | None
+    width: int | None
+    height: int | None
+    format: str | None
+    taken_at: str | None
+    vanished: bool
+    statuses: tuple[Status, ...]
+    tags: tuple[Hit, ...]
+    labels: tuple[tuple[str, str, float], ...]
+    """Of the live models: (label key, label, confidence), best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One command's work: how much, how fast."""
+
+    id: int
+    kind: str
+    model: str | None
+    places: str
+    started_at: datetime
+    finished_at: datetime | None
+    done: int
+    failed: int
+    reused: int
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryStatus:
+    """The library at a glance. ``outcomes`` counts present images by (model, outcome)."""
+
+    present: int
+    vanished: int
+    outcomes: tuple[tuple[str, bool, str, int], ...]
+    failures: tuple[tuple[str, str, str], ...]
+    runs: tuple[Run, ...]
+
+
+def search(connection: Connection, tag: str, min_confidence: float, limit: int | None) -> Iterator[Hit]:
+    """Images with a tag, surest first."""
+    query = (
+        "SELECT image_id, uri, tag, confidence, source, model FROM effective_tags "
+        "WHERE tag = :tag AND confidence >= :least ORDER BY confidence DESC, uri"
+    )
+    values: dict[str, Any] = {"tag": tag, "least": min_confidence}
+    if limit is not None:
+        query += " LIMIT :most"
+        values["most"] = limit
+    for row in connection.execute(text(query), values):
+        yield Hit(*row)
+
+
+def tags(connection: Connection) -> list[TagUse]:
+    """Every tag in use, the commonest first."""
+    rows = connection.execute(text("SELECT tag, images FROM tag_counts ORDER BY images DESC, tag"))
+    return [TagUse(*row) for row in rows]
+
+
+def effective_tags(connection: Connection, image_ids: Sequence[int]) -> dict[int, tuple[Hit, ...]]:
+    """What holds for each of these images, surest first."""
+    found: dict[int, list[Hit]] = {image_id: [] for image_id in image_ids}
+    rows = connection.execute(
+        text(
+            "SELECT image_id, uri, tag, confidence, source, model FROM effective_tags "
+            "WHERE image_id IN :ids ORDER BY confidence DESC, tag"
+        ).bindparams(bindparam("ids", expanding=True)),
+        {"ids": list(image_ids)},
+    )
+    for row in rows:
+        found[row.image_id].append(Hit(*row))
+    return {image_id: tuple(hits) for image_id, hits in found.items()}
+
+
+def find_images(connection: Connection, uri: str | None, ending: str, limit: int) -> list[tuple[int, str]]:
+    """Images at exactly ``uri``; else those whose URI ends in ``/ending``, present ones first."""
+    if uri is not None:
+        exact = connection.execute(select(ImageRow.id, ImageRow.uri).where(ImageRow.uri == uri)).all()
+        if exact:
+            return [(row.id, row.uri) for row in exact]
+    rows = connection.execute(
+        select(ImageRow.id, ImageRow.uri)
+        .where(ImageRow.uri.endswith(f"/{ending}", autoescape=True))
+        .order_by(ImageRow.vanished_at.is_not(None), ImageRow.id)
+        .limit(limit)
+    )
+    return [(row.id, row.uri) for row in rows]
+
+
+def image_report(connection: Connection, image_id: int) -> ImageReport:
+    """All that is known of an image that is known to be there."""
+    info = connection.execute(
+        text(
+            "SELECT uri, size, width, height, format, taken_at, vanished_at FROM image_info "
+            "WHERE image_id = :id"
+        ),
+        {"id": image_id},
+    ).one()
+    statuses = connection.execute(
+        select(
+            ModelRow.name,
+            ModelRow.live,
+            func.coalesce(TaggingRow.outcome, "pending"),
+            TaggingRow.reason,
+            TaggingRow.attempts,
+            TaggingRow.finished_at,
+        )
+        .join(ModelRow, ModelRow.id == TaggingRow.model_id)
+        .where(TaggingRow.image_id == image_id)
+        .order_by(ModelRow.live.desc(), ModelRow.id)
+    )
+    labels = connection.execute(
+        text(
+            "SELECT s.label_key, s.label, s.confidence FROM label_scores s "
+            "JOIN models m ON m.name = s.model WHERE s.image_id = :id AND m.live ORDER BY s.rank"
+        ),
+        {"id": image_id},
+    )
+    return ImageReport(
+        image_id=image_id,
+        uri=info.uri,
+        size=info.size,
+        width=info.width,
+        height=info.height,
+        format=info.format,
+        taken_at=info.taken_at,
+        vanished=info.vanished_at is not None,
+        statuses=tuple(Status(*row) for row in statuses),
+        tags=effective_tags(connection, [image_id])[image_id],
+        labels=tuple((row.label_key, row.label, row.confidence) for row in labels),
+    )
+
+
+def library_status(connection: Connection, failures: int, runs: int) -> LibraryStatus:
+    """The library at a glance, with the last few failures and runs."""
+    present, total = connection.execute(
+        select(func.count().filter(ImageRow.vanished_at.is_(None)), func.count()).select_from(ImageRow)
+    ).one()
+    outcomes = connection.execute(
+        select(
+            ModelRow.name,
+            ModelRow.live,
+            func.coalesce(TaggingRow.outcome, "pending").label("outcome"),
+            func.count(),
+        )
+        .join(ModelRow, ModelRow.id == TaggingRow.model_id)
+        .join(ImageRow, ImageRow.id == TaggingRow.image_id)
+        .where(ImageRow.vanished_at.is_(None))
+        .group_by(ModelRow.name, ModelRow.live, "outcome")
+        .order_by(ModelRow.live.desc(), ModelRow.name, func.count().desc())
+    )
+    failed = connection.execute(
+        select(ImageRow.uri, TaggingRow.outcome, TaggingRow.reason)
+        .join(TaggingRow, TaggingRow.image_id == ImageRow.id)
+        .where(TaggingRow.outcome.not_in(["ok", "empty"]), ImageRow.vanished_at.is_(None))
+        .order_by(TaggingRow.finished_at.desc(), ImageRow.id)
+        .limit(failures)
+    )
+    return LibraryStatus(
+        present=present,
+        vanished=total - present,
+        outcomes=tuple((row[0], row[1], row[2], row[3]) for row in outcomes),
+        failures=tuple((row[0], row[1] or "", row[2] or "") for row in failed),
+        runs=tuple(last_runs(connection, runs)),
+    )
+
+
+def last_runs(connection: Connection, limit: int) -> list[Run]:
+    """The newest runs."""
+    rows = connection.execute(
+        select(RunRow, ModelRow.name.label("model"))
+        .outerjoin(ModelRow, ModelRow.id == RunRow.model_id)
+        .order_by(RunRow.id.desc())
+        .limit(limit)
+    )
+    return [
+        Run(
+            id=row.id,
+            kind=row.kind,
+            model=row.model,
+            places=row.places,
+            started_at=row.started_at,
+            finished_at=row.finished_at,
+            done=row.done,
+            failed=row.failed,
+            reused=row.reused,
+            seconds=row.seconds,
+        )
+        for row in rows
+    ]
+
+
+def start_run(connection: Connection, kind: str, model_id: int, places: Sequence[str]) -> int:
+    """Note that a run begins."""
+    return connection.execute(
+        insert(RunRow)
+        .values(
+            kind=kind,
+            model_id=model_id,
+            places="\n".join(places),
+            started_at=now(connection),
+            done=0,
+            failed=0,
+            reused=0,
+        )
+        .returning(RunRow.id)
+    ).scalar_one()
+
+
+def note_run(
+    connection: Connection, run_id: int, *, done: int, failed: int, reused: int, seconds: float, ended: bool
+) -> None:
+    """Note how far a run has come; with each group, so that a killed run tells what it did."""
+    connection.execute(
+        update(RunRow)
+        .where(RunRow.id == run_id)
+        .values(
+            done=done,
+            failed=failed,
+            reused=reused,
+            seconds=seconds,
+            finished_at=now(connection) if ended else None,
+        )
+    )

