@@ -211,7 +211,7 @@ def _add_tags(connection: Connection, entry: ModelEntry) -> dict[str, int]:
     """Tags are shared by all vocabularies; a newer taxonomy adds to them and takes nothing away."""
     connection.execute(insert_or_ignore(connection, TagRow), [{"name": tag.name} for tag in entry.tags])
     rows = connection.execute(select(TagRow.name, TagRow.id))
-    ids = dict(rows.tuples())
+    ids = dict(rows.all())
     aliases = [
         {"alias": alias, "tag_id": ids[tag.name]}
         for tag in entry.tags
@@ -317,7 +317,7 @@ def resolve_tag(connection: Connection, word: str) -> str | None:
 def tag_words(connection: Connection) -> Mapping[str, str]:
     """Every word a tag goes by, to the tag: for suggestions."""
     aliases = select(AliasRow.alias, TagRow.name).join(TagRow, TagRow.id == AliasRow.tag_id)
-    words = dict(connection.execute(aliases).tuples())
+    words = dict(connection.execute(aliases).all())
     return words | {name: name for name in connection.execute(select(TagRow.name)).scalars()}
 
 

@@ -65,7 +65,7 @@ def _effective(connection: Connection, image_ids: Sequence[int]) -> Counter[int]
         ),
         {"ids": list(image_ids)},
     )
-    return Counter(dict(rows))
+    return Counter(dict(rows.all()))
 
 
 def _add(connection: Connection, changes: dict[int, int]) -> None:

@@ -284,7 +284,7 @@ def _add_contents(connection: Connection, group: Sequence[Outcome]) -> dict[byte
         return {}
     connection.execute(insert_or_ignore(connection, ContentRow), list(rows.values()))
     found = connection.execute(select(ContentRow.digest, ContentRow.id).where(ContentRow.digest.in_(rows)))
-    return dict(found.tuples())
+    return dict(found.all())
 
 
 def _moved(
@@ -357,7 +357,7 @@ def _add_scores(
 
 def _tag_ids(connection: Connection, names: set[str]) -> dict[str, int]:
     rows = connection.execute(select(TagRow.name, TagRow.id).where(TagRow.name.in_(names)))
-    return dict(rows.tuples())
+    return dict(rows.all())
 
 
 def _place(

@@ -1,0 +1,282 @@
+"""References in, outcomes out: read, load, batch, predict, tag. Knows no SQL.
+
+Threads read and load; the caller's thread batches, hands batches to the engine and yields
+outcomes. Every queue is bounded, so memory does not grow with the library. An image's id travels
+with its pixels through every stage, so that no result can land on a neighbour, and every reference
+that goes in comes out exactly once.
+
+The same bytes are predicted once: contents that the store knows are passed through, and while a
+content is being worked on its copies wait for it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
+from typing import Protocol
+
+import numpy as np
+
+from tagger.errors import EngineError, OutOfMemory
+from tagger.values import (
+    Batch,
+    FileContent,
+    ImageRef,
+    LabelScore,
+    LoadedImage,
+    LoadFailure,
+    Outcome,
+    OutcomeKind,
+    Scores,
+    TagScore,
+)
+
+RECENT = 4096
+"""Outcomes remembered for copies of contents that are done but perhaps not yet committed."""
+
+
+class Reader(Protocol):
+    """Bytes of a reference."""
+
+    def __call__(self, ref: ImageRef, /) -> FileContent | LoadFailure:
+        """Read the file; any failure is a value."""
+
+
+class Loader(Protocol):
+    """Pixels of bytes; called from many threads at once."""
+
+    def load(self, file: FileContent, /) -> LoadedImage | LoadFailure:
+        """Decode, turn and size the picture; any failure is a value."""
+
+
+class Predictor(Protocol):
+    """A network on a device. ``depth`` batches may be in flight; none is longer than ``largest``."""
+
+    @property
+    def depth(self) -> int:
+        """How many batches keep the device busy."""
+
+    @property
+    def largest(self) -> int:
+        """The most images in one batch."""
+
+    def submit(self, batch: Batch, /) -> Future[Scores]:
+        """Start a forward pass; the future may raise :class:`OutOfMemory`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What a pipeline is made of."""
+
+    read: Reader
+    loader: Loader
+    predictor: Predictor
+    tags: Callable[[Scores], Sequence[tuple[TagScore, ...]]]
+    labels: Callable[[Scores], Sequence[tuple[LabelScore, ...]]]
+    known: Callable[[bytes], OutcomeKind | None]
+    """What a content already came to under this model, by its digest; called from many threads."""
+
+
+def run(refs: Iterable[ImageRef], stages: Stages, *, threads: int) -> Iterator[Outcome]:
+    """One :class:`Outcome` for each reference, in no certain order.
+
+    Closing the generator (or an exception in the caller) stops the threads; references that were
+    taken and not yielded are the caller's to hand back.
+
+    Raises :class:`EngineError` when the engine fails in a way that a smaller batch does not cure.
+    """
+    loading = _Loading(stages, threads)
+    try:
+        yield from _Flow(stages, loading).outcomes(iter(refs))
+    finally:
+        loading.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Parked:
+    """A copy of a content that is being worked on."""
+
+    image_id: int
+
+
+_Loaded = LoadedImage | LoadFailure | Outcome | _Parked
+
+
+@dataclass(slots=True)
+class _Contents:
+    """Which contents are being worked on, who waits for them, and what the last ones came to."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    waiting: dict[bytes, list[int]] = field(default_factory=dict)
+    recent: OrderedDict[bytes, Outcome] = field(default_factory=OrderedDict)
+
+    def enter(self, image_id: int, digest: bytes) -> Outcome | _Parked | None:
+        """None for the first with this content, who is to do the work."""
+        with self.lock:
+            if (done := self.recent.get(digest)) is not None:
+                return replace(done, image_id=image_id, reused=True)
+            if digest in self.waiting:
+                self.waiting[digest].append(image_id)
+                return _Parked(image_id)
+            self.waiting[digest] = []
+            return None
+
+    def leave(self, outcome: Outcome) -> list[Outcome]:
+        """The outcome, and the same for every copy that waited for it."""
+        if outcome.digest is None:
+            return [outcome]
+        with self.lock:
+            copies = self.waiting.pop(outcome.digest, [])
+            self.recent[outcome.digest] = outcome
+            if len(self.recent) > RECENT:
+                self.recent.popitem(last=False)
+        return [outcome, *(replace(outcome, image_id=copy, reused=True) for copy in copies)]
+
+
+class _Loading:
+    """The threads that read and load."""
+
+    def __init__(self, stages: Stages, threads: int) -> None:
+        self.stages = stages
+        self.contents = _Contents()
+        self.done: SimpleQueue[_Loaded | BaseException] = SimpleQueue()
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix="tagger-load")
+        self.running = 0
+        # Enough that no thread waits for work while the engine has two batches in hand.
+        self.room = 2 * threads + stages.predictor.largest
+
+    def start(self, ref: ImageRef) -> None:
+        self.running += 1
+        self.pool.submit(self._work, ref)
+
+    def next(self) -> _Loaded:
+        """The next image that is through, in the order of finishing."""
+        result = self.done.get()
+        self.running -= 1
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    def close(self) -> None:
+        self.pool.shutdown(wait=True, cancel_futures=True)
+
+    def _work(self, ref: ImageRef) -> None:
+        try:
+            self.done.put(self._load(ref))
+        except BaseException as fault:  # carried to the caller's thread, which raises it
+            self.done.put(fault)
+
+    def _load(self, ref: ImageRef) -> _Loaded:
+        file = self.stages.read(ref)
+        if isinstance(file, LoadFailure):
+            return file
+        met = self.contents.enter(ref.image_id, file.digest)
+        if met is not None:
+            return met
+        kind = self.stages.known(file.digest)
+        if kind is not None:
+            return Outcome(ref.image_id, kind, digest=file.digest, reused=True)
+        return self.stages.loader.load(file)
+
+
+class _Flow:
+    """The caller's side: feeds the loading threads, batches what comes, and collects scores."""
+
+    def __init__(self, stages: Stages, loading: _Loading) -> None:
+        self.stages = stages
+        self.loading = loading
+        self.largest = stages.predictor.largest
+        self.ready: list[LoadedImage] = []
+        self.flying: deque[tuple[list[LoadedImage], Future[Scores]]] = deque()
+
+    def outcomes(self, refs: Iterator[ImageRef]) -> Iterator[Outcome]:
+        more = True
+        while more or self.loading.running or self.ready or self.flying:
+            more = more and self._feed(refs)
+            if self.loading.running:
+                yield from self._sort(self.loading.next())
+            self._launch(last=not (more or self.loading.running))
+            # Wait for the engine only when it has all it can take, or nothing else is left to do.
+            while len(self.flying) > self.stages.predictor.depth or (
+                self.flying and not more and not self.loading.running
+            ):
+                yield from self._land()
+            while self.flying and self.flying[0][1].done():
+                yield from self._land()
+
+    def _feed(self, refs: Iterator[ImageRef]) -> bool:
+        """Keep the loading threads busy; False when there are no more references."""
+        while self.loading.running < self.loading.room:
+            ref = next(refs, None)
+            if ref is None:
+                return False
+            self.loading.start(ref)
+        return True
+
+    def _sort(self, result: _Loaded) -> Iterator[Outcome]:
+        match result:
+            case LoadedImage():
+                self.ready.append(result)
+            case Outcome():
+                # A content that the store knows; a copy of a recent one left already.
+                yield from self.loading.contents.leave(result)
+            case LoadFailure():
+                yield from self.loading.contents.leave(_failed(result))
+            case _Parked():
+                pass  # comes out with the one that it waits for
+
+    def _launch(self, *, last: bool) -> None:
+        while len(self.ready) >= self.largest or (last and self.ready):
+            images, self.ready = self.ready[: self.largest], self.ready[self.largest :]
+            self.flying.append((images, self.stages.predictor.submit(_batch(images))))
+
+    def _land(self) -> Iterator[Outcome]:
+        images, future = self.flying.popleft()
+        try:
+            scores = future.result()
+        except OutOfMemory as fault:
+            self._halve(images, fault)
+            return
+        for outcome in self._judge(images, scores):
+            yield from self.loading.contents.leave(outcome)
+
+    def _halve(self, images: list[LoadedImage], fault: OutOfMemory) -> None:
+        """Go on with half the batch, from here on; the images come round again, first in line."""
+        if len(images) == 1:
+            raise EngineError(f"one image alone does not fit in memory: {fault}") from fault
+        self.largest = min(self.largest, (len(images) + 1) // 2)
+        self.ready = images + self.ready
+
+    def _judge(self, images: Sequence[LoadedImage], scores: Scores) -> Iterator[Outcome]:
+        rows = zip(images, self.stages.tags(scores), self.stages.labels(scores), strict=True)
+        for position, (image, tags, labels) in enumerate(rows):
+            assert scores.ids[position] == image.image_id  # no result lands on a neighbour
+            yield Outcome(
+                image.image_id,
+                OutcomeKind.OK if tags else OutcomeKind.EMPTY,
+                reason=image.note,
+                digest=image.digest,
+                facts=image.facts,
+                tags=tags,
+                labels=labels,
+            )
+
+
+def _batch(images: Sequence[LoadedImage]) -> Batch:
+    return Batch(
+        tuple(image.image_id for image in images), np.stack([image.pixels for image in images])
+    )
+
+
+def _failed(failure: LoadFailure) -> Outcome:
+    return Outcome(
+        failure.image_id,
+        failure.kind,
+        reason=failure.reason,
+        digest=failure.digest,
+        facts=failure.facts,
+    )

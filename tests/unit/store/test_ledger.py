@@ -1,0 +1,240 @@
+"""Wants, claims, fencing, moves: what must hold whatever is killed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from tagger.errors import DatabaseError, ModelError
+from tagger.store import catalog, ledger, migrate
+from tagger.store.census import Seen
+from tagger.store.owners import is_dead, this_process
+from tagger.store.session import Database, open_database
+from tagger.values import Outcome, OutcomeKind
+
+from .conftest import ROOT, Shelf, outcome
+
+DOG = {"animal": 0.99, "dog": 0.97}
+
+
+def test_a_claim_is_nobody_elses_and_counts_the_attempt(shelf: Shelf) -> None:
+    shelf.scan("a.jpg", "b.jpg", "c.jpg")
+    first, second = shelf.lease(), shelf.lease()
+    assert [ref.uri for ref in shelf.claim(first, 2)] == [f"{ROOT}/a.jpg", f"{ROOT}/b.jpg"]
+    assert [ref.uri for ref in shelf.claim(second)] == [f"{ROOT}/c.jpg"]
+    assert shelf.claim(second) == []
+    assert shelf.rows("SELECT DISTINCT attempts FROM image_status") == [(1,)]
+
+
+def test_a_result_is_written_only_under_the_lease_that_holds_the_image(shelf: Shelf) -> None:
+    shelf.scan("a.jpg")
+    slow, quick = shelf.lease(), shelf.lease()
+    (ref,) = shelf.claim(slow)
+    with shelf.database.writing() as connection:
+        ledger.close_lease(connection, slow)
+    shelf.claim(quick)
+    assert shelf.record(slow, outcome(ref.image_id, "late", DOG)) == []
+    assert shelf.effective("a") == {}
+    assert shelf.record(quick, outcome(ref.image_id, "right", {"cat": 0.9})) == [ref.image_id]
+    assert shelf.record(quick, outcome(ref.image_id, "again", DOG)) == []
+    assert shelf.effective("a") == {"cat": 0.9}
+
+
+def test_a_lease_id_is_never_given_twice(shelf: Shelf) -> None:
+    first = shelf.lease()
+    with shelf.database.writing() as connection:
+        ledger.close_lease(connection, first)
+    assert shelf.lease() > first
+
+
+def test_what_a_closed_lease_held_is_free_again(shelf: Shelf) -> None:
+    shelf.scan("a.jpg")
+    lease = shelf.lease()
+    shelf.claim(lease)
+    with shelf.database.writing() as connection:
+        ledger.close_lease(connection, lease)
+    assert len(shelf.claim(shelf.lease())) == 1
+
+
+def test_leases_expire_unless_renewed(shelf: Shelf) -> None:
+    lease = shelf.lease()
+    with shelf.database.writing() as connection:
+        assert ledger.expired_leases(connection) == []
+        connection.execute(
+            text("UPDATE leases SET expires_at = :past"),
+            {"past": ledger.now(connection) - timedelta(hours=1)},
+        )
+        assert ledger.expired_leases(connection) == [lease]
+        assert ledger.renew_lease(connection, lease)
+        assert ledger.expired_leases(connection) == []
+        ledger.close_lease(connection, lease)
+        assert not ledger.renew_lease(connection, lease)
+
+
+def test_only_the_certainly_dead_are_dead() -> None:
+    here = this_process()
+    assert not is_dead(here)
+    assert is_dead(ledger.Owner(here.host, here.pid, here.process_started - 100)), "the number was reused"
+    assert is_dead(ledger.Owner(here.host, 2**22 + 1, 0.0))
+    assert not is_dead(ledger.Owner("another-host", 2**22 + 1, 0.0))
+
+
+def test_every_failure_is_written_with_its_reason(shelf: Shelf) -> None:
+    shelf.scan("a.jpg")
+    lease = shelf.lease()
+    (ref,) = shelf.claim(lease)
+    shelf.record(lease, Outcome(ref.image_id, OutcomeKind.CORRUPT, "the file ends in its header"))
+    rows = shelf.rows("SELECT outcome, reason, finished_at IS NOT NULL FROM image_status")
+    assert [tuple(map(str, row)) for row in rows][0][:2] == ("corrupt", "the file ends in its header")
+    assert rows[0][2] in (True, 1)
+
+
+def test_copies_share_the_first_writers_scores(shelf: Shelf) -> None:
+    shelf.scan("a.jpg", "b.jpg")
+    lease = shelf.lease()
+    a, b = shelf.claim(lease)
+    shelf.record(lease, outcome(a.image_id, "same", DOG))
+    with shelf.database.reading() as connection:
+        digest = outcome(0, "same", {}).digest
+        assert digest is not None
+        assert ledger.known_contents(connection, shelf.model.id, [digest, b"x" * 32]) == {
+            digest: OutcomeKind.OK
+        }
+    shelf.record(lease, outcome(b.image_id, "same", {"cat": 0.9}))
+    assert shelf.effective("a") == shelf.effective("b") == DOG
+    assert shelf.counts() == shelf.counted() == {"animal": 2, "dog": 2}
+
+
+def test_a_changed_file_is_wanted_again_and_an_unchanged_one_is_not(shelf: Shelf) -> None:
+    shelf.tag(a=DOG, b=DOG)
+    before = shelf.rows("SELECT finished_at FROM image_status WHERE uri LIKE '%/a.jpg'")
+    tally = shelf.scan("a.jpg", Seen(f"{ROOT}/b.jpg", 11, 2))
+    assert (tally.new, tally.changed, tally.unchanged) == (0, 1, 1)
+    lease = shelf.lease()
+    (ref,) = shelf.claim(lease)
+    assert ref.uri == f"{ROOT}/b.jpg" and ref.size == 11
+    shelf.record(lease, outcome(ref.image_id, "b2", {"cat": 0.9}))
+    assert shelf.effective("b") == {"cat": 0.9}
+    assert shelf.rows("SELECT finished_at FROM image_status WHERE uri LIKE '%/a.jpg'") == before
+    assert shelf.counts() == shelf.counted()
+
+
+def test_a_moved_file_keeps_its_id_its_finish_and_its_verdicts(shelf: Shelf) -> None:
+    shelf.tag(a=DOG)
+    ((image_id, finished),) = shelf.rows("SELECT image_id, finished_at FROM image_status")
+    shelf.write(
+        "INSERT INTO verdicts (image_id, tag_id, verdict, decided_at) "
+        "SELECT i.id, t.id, 'confirm', CURRENT_TIMESTAMP FROM images i, tags t WHERE t.name = 'car'"
+    )
+    tally = shelf.scan("elsewhere/a.jpg")
+    assert (tally.new, tally.vanished) == (1, 1)
+    lease = shelf.lease()
+    (ref,) = shelf.claim(lease)
+    digest = outcome(0, "a", {}).digest
+    shelf.record(lease, Outcome(ref.image_id, OutcomeKind.OK, digest=digest, reused=True))
+    assert shelf.rows("SELECT image_id, uri, finished_at, outcome FROM image_status") == [
+        (image_id, f"{ROOT}/elsewhere/a.jpg", finished, "ok")
+    ]
+    assert shelf.effective("elsewhere/a") == {**DOG, "car": 1.0}
+    assert shelf.counts()["dog"] == 1
+
+
+def test_a_copy_of_a_present_file_is_an_image_of_its_own(shelf: Shelf) -> None:
+    shelf.tag(a=DOG)
+    shelf.scan("a.jpg", "copy.jpg")
+    lease = shelf.lease()
+    (ref,) = shelf.claim(lease)
+    shelf.record(lease, outcome(ref.image_id, "a", DOG))
+    assert len(shelf.rows("SELECT * FROM image_status")) == 2
+
+
+def test_pending_images_that_vanish_end_as_missing_and_come_back(shelf: Shelf) -> None:
+    shelf.scan("a.jpg", "b.jpg")
+    shelf.scan("b.jpg")
+    rows = shelf.rows("SELECT outcome FROM image_status ORDER BY uri")
+    assert rows == [("missing",), ("pending",)]
+    shelf.scan("a.jpg", "b.jpg")
+    assert shelf.rows("SELECT DISTINCT outcome FROM image_status") == [("pending",)]
+
+
+def test_nothing_vanishes_beneath_a_place_that_could_not_be_listed(shelf: Shelf) -> None:
+    shelf.scan("a.jpg", "locked/b.jpg", "locked/deep/c.jpg", "locked-not/d.jpg")
+    tally = shelf.scan("a.jpg", unlisted=(f"{ROOT}/locked",))
+    assert tally.vanished == 1
+    gone = shelf.rows("SELECT uri FROM image_info WHERE vanished_at IS NOT NULL")
+    assert gone == [(f"{ROOT}/locked-not/d.jpg",)]
+
+
+def test_a_scan_touches_nothing_outside_its_root(shelf: Shelf) -> None:
+    shelf.scan(Seen(f"{ROOT}-private/x.jpg", 1, 1), under=())
+    shelf.scan("a.jpg")
+    assert shelf.rows("SELECT uri FROM image_info WHERE vanished_at IS NOT NULL") == []
+
+
+def test_refusals_are_settled_by_the_scan_and_looked_at_again(shelf: Shelf) -> None:
+    away = Seen(f"{ROOT}/link.jpg", refusal=(OutcomeKind.OUTSIDE, "leads out of the roots"))
+    shelf.scan(away)
+    status = shelf.rows("SELECT outcome, reason, finished_at FROM image_status")
+    assert status[0][:2] == ("outside", "leads out of the roots")
+    shelf.scan(away)
+    assert shelf.rows("SELECT outcome, reason, finished_at FROM image_status") == status
+    shelf.scan("link.jpg")
+    assert shelf.rows("SELECT outcome, reason FROM image_status") == [("pending", None)]
+
+
+def test_forgetting_leaves_no_trace_and_spares_the_rest(shelf: Shelf) -> None:
+    shelf.tag(a=DOG, b={"car": 0.9})
+    with shelf.database.writing() as connection:
+        assert catalog.forget(connection, [f"{ROOT}/a.jpg"]) == 1
+    assert shelf.rows("SELECT uri FROM image_info") == [(f"{ROOT}/b.jpg",)]
+    assert shelf.rows("SELECT COUNT(*) FROM contents") == [(1,)]
+    assert shelf.rows("SELECT DISTINCT content_id FROM tag_scores") == shelf.rows("SELECT id FROM contents")
+    assert shelf.counts() == {"car": 1}
+
+
+def test_promotion_waits_for_the_last_image(shelf: Shelf) -> None:
+    shelf.tag(a=DOG)
+    with shelf.database.writing() as connection:
+        from .conftest import entry
+
+        candidate = catalog.register_model(connection, entry("b" * 64))
+        with pytest.raises(ModelError, match="no outcome yet for 1 image"):
+            catalog.promote(connection, candidate)
+
+
+def test_registering_again_changes_nothing(shelf: Shelf) -> None:
+    from .conftest import entry
+
+    shelf.write("UPDATE thresholds SET threshold = 0.9")
+    with shelf.database.writing() as connection:
+        assert catalog.register_model(connection, entry()) == shelf.model
+    assert shelf.rows("SELECT DISTINCT threshold FROM thresholds") == [(0.9,)]
+
+
+def test_tags_are_found_by_name_and_alias_whatever_the_case(shelf: Shelf) -> None:
+    with shelf.database.reading() as connection:
+        found = {word: catalog.resolve_tag(connection, word) for word in ("Dog", "PUPPY", "cat", "yak")}
+    assert found == {"Dog": "dog", "PUPPY": "dog", "cat": "cat", "yak": None}
+
+
+def test_an_older_or_newer_schema_is_refused_with_what_to_do(database: Database) -> None:
+    migrate.check(database)
+    with database.writing() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'from-the-future'"))
+    with pytest.raises(DatabaseError, match="newer tagger"):
+        migrate.check(database)
+    with database.writing() as connection:
+        connection.execute(text("DELETE FROM alembic_version"))
+    with pytest.raises(DatabaseError, match="tagger db upgrade"):
+        migrate.check(database)
+
+
+def test_a_backup_is_a_whole_database_and_overwrites_nothing(sqlite: Database, tmp_path_factory) -> None:  # type: ignore[no-untyped-def]
+    target = tmp_path_factory.mktemp("backup") / "copy.db"
+    copy = open_database(str(migrate.backup(sqlite, target)))
+    migrate.check(copy)
+    copy.close()
+    with pytest.raises(DatabaseError, match="there already"):
+        migrate.backup(sqlite, target)
