@@ -15,6 +15,10 @@ class TaggerError(Exception):
     transient: ClassVar[bool] = False
 
 
+class NotFound(TaggerError):  # noqa: N818 -- an answer more than an error
+    """What was asked for is not in this database."""
+
+
 class SettingsError(TaggerError):
     """A setting or an argument cannot be used as given."""
 

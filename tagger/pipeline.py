@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
+from tagger.engines import Engine, Prediction, activate
 from tagger.errors import EngineError, OutOfMemory
 from tagger.values import (
     Batch,
@@ -53,35 +54,22 @@ class Loader(Protocol):
         """Decode, turn and size the picture; any failure is a value."""
 
 
-class Predictor(Protocol):
-    """A network on a device. ``depth`` batches may be in flight; none is longer than ``largest``."""
-
-    @property
-    def depth(self) -> int:
-        """How many batches keep the device busy."""
-
-    @property
-    def largest(self) -> int:
-        """The most images in one batch."""
-
-    def submit(self, batch: Batch, /) -> Future[Scores]:
-        """Start a forward pass; the future may raise :class:`OutOfMemory`."""
-
-
 @dataclass(frozen=True, slots=True)
 class Stages:
     """What a pipeline is made of."""
 
     read: Reader
     loader: Loader
-    predictor: Predictor
+    engine: Engine
+    activation: Literal["softmax", "sigmoid"]
+    temperature: float
     tags: Callable[[Scores], Sequence[tuple[TagScore, ...]]]
     labels: Callable[[Scores], Sequence[tuple[LabelScore, ...]]]
     known: Callable[[bytes], OutcomeKind | None]
     """What a content already came to under this model, by its digest; called from many threads."""
 
 
-def run(refs: Iterable[ImageRef], stages: Stages, *, threads: int) -> Iterator[Outcome]:
+def run(refs: Iterable[ImageRef], stages: Stages, *, threads: int) -> Generator[Outcome, None, None]:
     """One :class:`Outcome` for each reference, in no certain order.
 
     Closing the generator (or an exception in the caller) stops the threads; references that were
@@ -147,7 +135,7 @@ class _Loading:
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="tagger-load")
         self.running = 0
         # Enough that no thread waits for work while the engine has two batches in hand.
-        self.room = 2 * threads + stages.predictor.largest
+        self.room = 2 * threads + stages.engine.batch_sizes[-1]
 
     def start(self, ref: ImageRef) -> None:
         self.running += 1
@@ -189,9 +177,9 @@ class _Flow:
     def __init__(self, stages: Stages, loading: _Loading) -> None:
         self.stages = stages
         self.loading = loading
-        self.largest = stages.predictor.largest
+        self.largest = stages.engine.batch_sizes[-1]
         self.ready: list[LoadedImage] = []
-        self.flying: deque[tuple[list[LoadedImage], Future[Scores]]] = deque()
+        self.flying: deque[tuple[list[LoadedImage], Future[Prediction]]] = deque()
 
     def outcomes(self, refs: Iterator[ImageRef]) -> Iterator[Outcome]:
         more = True
@@ -201,7 +189,7 @@ class _Flow:
                 yield from self._sort(self.loading.next())
             self._launch(last=not (more or self.loading.running))
             # Wait for the engine only when it has all it can take, or nothing else is left to do.
-            while len(self.flying) > self.stages.predictor.depth or (
+            while len(self.flying) > self.stages.engine.depth or (
                 self.flying and not more and not self.loading.running
             ):
                 yield from self._land()
@@ -232,15 +220,17 @@ class _Flow:
     def _launch(self, *, last: bool) -> None:
         while len(self.ready) >= self.largest or (last and self.ready):
             images, self.ready = self.ready[: self.largest], self.ready[self.largest :]
-            self.flying.append((images, self.stages.predictor.submit(_batch(images))))
+            self.flying.append((images, self.stages.engine.submit(_batch(images))))
 
     def _land(self) -> Iterator[Outcome]:
         images, future = self.flying.popleft()
         try:
-            scores = future.result()
+            prediction = future.result()
         except OutOfMemory as fault:
             self._halve(images, fault)
             return
+        ids = tuple(image.image_id for image in images)
+        scores = activate(ids, prediction, self.stages.activation, self.stages.temperature)
         for outcome in self._judge(images, scores):
             yield from self.loading.contents.leave(outcome)
 
@@ -267,9 +257,7 @@ class _Flow:
 
 
 def _batch(images: Sequence[LoadedImage]) -> Batch:
-    return Batch(
-        tuple(image.image_id for image in images), np.stack([image.pixels for image in images])
-    )
+    return Batch(tuple(image.image_id for image in images), np.stack([image.pixels for image in images]))
 
 
 def _failed(failure: LoadFailure) -> Outcome:

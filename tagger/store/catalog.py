@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import (
@@ -314,7 +314,7 @@ def resolve_tag(connection: Connection, word: str) -> str | None:
     return alias
 
 
-def tag_words(connection: Connection) -> Mapping[str, str]:
+def tag_words(connection: Connection) -> dict[str, str]:
     """Every word a tag goes by, to the tag: for suggestions."""
     aliases = select(AliasRow.alias, TagRow.name).join(TagRow, TagRow.id == AliasRow.tag_id)
     words = dict(connection.execute(aliases).all())

@@ -135,8 +135,16 @@ def renew_lease(connection: Connection, lease_id: int) -> bool:
     return done.rowcount == 1
 
 
+def hand_back(connection: Connection, lease_id: int) -> None:
+    """End the lease in good order: what it still holds was never begun, so it was no attempt."""
+    connection.execute(
+        update(TaggingRow).where(TaggingRow.lease_id == lease_id).values(attempts=TaggingRow.attempts - 1)
+    )
+    close_lease(connection, lease_id)
+
+
 def close_lease(connection: Connection, lease_id: int) -> None:
-    """Give back the lease and all that it still holds."""
+    """Take the lease back from an owner that died: all that it holds is free, the attempt counted."""
     connection.execute(update(TaggingRow).where(TaggingRow.lease_id == lease_id).values(lease_id=None))
     connection.execute(delete(LeaseRow).where(LeaseRow.id == lease_id))
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, text, update
+from sqlalchemy import Connection, and_, bindparam, func, insert, select, text, update
 
+from tagger.store.catalog import under
 from tagger.store.schema import ImageRow, ModelRow, RunRow, TaggingRow
 from tagger.store.session import now
 
@@ -125,6 +126,12 @@ def effective_tags(connection: Connection, image_ids: Sequence[int]) -> dict[int
     return {image_id: tuple(hits) for image_id, hits in found.items()}
 
 
+def specificity(connection: Connection) -> dict[str, int]:
+    """How many tags stand above each tag, itself included: the more, the more it says."""
+    rows = connection.execute(text("SELECT descendant, COUNT(*) FROM tag_closure GROUP BY descendant"))
+    return {tag: above for tag, above in rows}  # noqa: C416 -- dict() would take the result for a mapping
+
+
 def find_images(connection: Connection, uri: str | None, ending: str, limit: int) -> list[tuple[int, str]]:
     """Images at exactly ``uri``; else those whose URI ends in ``/ending``, present ones first."""
     if uri is not None:
@@ -138,6 +145,27 @@ def find_images(connection: Connection, uri: str | None, ending: str, limit: int
         .limit(limit)
     )
     return [(row.id, row.uri) for row in rows]
+
+
+def images_under(
+    connection: Connection, prefixes: Sequence[str], limit: int
+) -> list[tuple[int, str, str | None]]:
+    """The first present images there, by URI: id, URI, and the outcome under a live model."""
+    outcome = (
+        select(func.coalesce(TaggingRow.outcome, "pending"))
+        .join(ModelRow, and_(ModelRow.id == TaggingRow.model_id, ModelRow.live))
+        .where(TaggingRow.image_id == ImageRow.id)
+        .order_by(ModelRow.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    rows = connection.execute(
+        select(ImageRow.id, ImageRow.uri, outcome)
+        .where(under(prefixes), ImageRow.vanished_at.is_(None))
+        .order_by(ImageRow.uri)
+        .limit(limit)
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
 def image_report(connection: Connection, image_id: int) -> ImageReport:

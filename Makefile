@@ -1,0 +1,63 @@
+# `make demo` and `make test` are all the set-up there is; both make the virtual environment first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_DB := demo/tagger.db
+
+# The CUDA builds of PyTorch take 5 GB; `make demo TORCH=cpu` installs the small ones instead.
+ifeq ($(TORCH),cpu)
+INSTALL = $(BIN)/python -m pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python --torch-backend cpu
+else
+INSTALL = $(BIN)/python -m pip install -q
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format bench taxonomy clean
+
+help: ## Show what there is to make
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(VENV)/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Tagger needs Python 3.11 or newer; this is `$(PYTHON) --version`. Try: make PYTHON=python3.12 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV); PyTorch is large, this takes a few minutes the first time."
+	@$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/installed-tests: $(VENV)/installed
+	@$(INSTALL) -e '.[test]'
+	@touch $@
+
+install: $(VENV)/installed ## Install Tagger into .venv
+
+demo: $(VENV)/installed ## Tag the example photos into demo/tagger.db and show the tags
+	@$(BIN)/tagger tag examples/photos --db $(DEMO_DB) --show
+	@printf '\nTry next:\n'
+	@printf '  %s\n' \
+		'$(BIN)/tagger search dog --db $(DEMO_DB)' \
+		'$(BIN)/tagger search automobile --db $(DEMO_DB)' \
+		'$(BIN)/tagger show ocelot.jpg --db $(DEMO_DB)' \
+		'$(BIN)/tagger tags --db $(DEMO_DB)' \
+		'$(BIN)/tagger tag ~/Pictures             # your own photos, into a database of your own'
+
+test: $(VENV)/installed-tests ## Run all tests (real SQLite and PostgreSQL, no Docker needed)
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-tests ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/installed-tests ## Put the code into its one format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/installed-tests ## Measure loading, engine and the whole, side by side
+	@$(BIN)/python tests/benchmarks/bench.py
+
+taxonomy: $(VENV)/installed ## Derive the tags anew from WordNet (Debian: apt-get install wordnet-base)
+	@$(BIN)/python tagger/data/derive.py
+
+clean: ## Remove what was made here
+	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,76 @@
+"""The command line: ``tagger``. One file for each group of commands.
+
+Commands parse, call a use case in :mod:`tagger.library`, and print. What is heavy is imported
+inside the commands, so that ``tagger --help`` answers at once.
+
+Exit codes: 0 done; 1 nothing found, or the doctor found a fault; 2 wrong usage; 3 it could not be
+done, for a reason that the message names; 4 done, but with failures (``tag --strict``);
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from tagger import __version__
+from tagger.cli import database, doctor, look, models, tag
+from tagger.cli.options import DbOption, Globals
+from tagger.cli.output import errors
+from tagger.errors import NotFound, TaggerError
+
+app = typer.Typer(
+    name="tagger",
+    help="Batch image tagging into SQL: photos in, tags with confidence out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 nothing found, 2 wrong usage, 3 could not be done, "
+    "4 done with failures (tag --strict), 130 interrupted.",
+)
+app.command("tag")(tag.tag)
+app.command("search")(look.search)
+app.command("show")(look.show)
+app.command("tags")(look.tags)
+app.command("status")(look.status)
+app.add_typer(models.app, name="models")
+app.command("forget")(look.forget)
+app.add_typer(database.app, name="db")
+app.command("doctor")(doctor.doctor)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"tagger {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _globals(
+    context: typer.Context,
+    db: DbOption = None,
+    _version_asked: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    context.obj = Globals(db)
+
+
+def main() -> None:
+    """The console script: run a command, turn what it raises into a message and an exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # TERM ends a run in order, as Ctrl-C
+    try:
+        app()
+    except NotFound as fault:
+        errors.print(str(fault), highlight=False, markup=False)
+        sys.exit(1)
+    except TaggerError as fault:
+        errors.print(f"error: {fault}", highlight=False, markup=False, style="red")
+        sys.exit(3)
+    except BrokenPipeError:  # `tagger search dog | head`: nobody reads any more
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,166 @@
+"""``search``, ``show``, ``tags``, ``status``: questions; and ``forget``."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from tagger.cli.options import DbOption, JsonOption, open_library, roots_of, settings_of
+from tagger.cli.output import bar, confidence, name_of, out, plural, print_json
+
+if TYPE_CHECKING:
+    from tagger.store.queries import ImageReport, LibraryStatus
+
+
+def search(
+    context: typer.Context,
+    words: Annotated[list[str], typer.Argument(metavar="TAG", help="A tag or another word for it.")],
+    least: Annotated[
+        float, typer.Option("--min", min=0.0, max=1.0, help="Only confidences from this on.")
+    ] = 0.0,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many photos.")] = None,
+    paths: Annotated[bool, typer.Option("--paths", help="Print the paths alone, one a line.")] = False,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the photos that have a tag, surest first. Other words for it do too: automobile, puppy."""
+    from tagger.library import lookup
+
+    with open_library(settings_of(context, db)) as database:
+        tag, hits = lookup.search(database, " ".join(words), least, limit)
+    if as_json:
+        print_json([asdict(hit) for hit in hits])
+    elif paths:
+        sys.stdout.writelines(f"{name_of(hit.uri)}\n" for hit in hits)
+    else:
+        for hit in hits:
+            out.print(confidence(hit.confidence), Text(name_of(hit.uri)), soft_wrap=True)
+        floor = f" from {least} on" if least else ""
+        out.print(f"{plural(len(hits), 'photo')} with {tag}{floor}.", style="dim", highlight=False)
+    if not hits:
+        raise typer.Exit(1)
+
+
+def show(
+    context: typer.Context,
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A path, a URI, or the end of a path.")],
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show all that is known of one photo: its tags, what the classifier said, its facts."""
+    from tagger.library import lookup
+
+    settings = settings_of(context, db)
+    with open_library(settings) as database:
+        report = lookup.show(database, image, roots_of(settings))
+    if as_json:
+        print_json(asdict(report))
+    else:
+        _print_image(report)
+
+
+def tags(context: typer.Context, db: DbOption = None, as_json: JsonOption = False) -> None:
+    """List the tags in use, with the number of photos of each."""
+    from tagger.library import lookup
+
+    with open_library(settings_of(context, db)) as database:
+        used = lookup.tags(database)
+    if as_json:
+        print_json([asdict(tag) for tag in used])
+        return
+    table = Table("Tag", "Photos", pad_edge=False)
+    table.columns[1].justify = "right"
+    for tag in used:
+        table.add_row(tag.tag, f"{tag.images:,}")
+    out.print(table)
+
+
+def status(context: typer.Context, db: DbOption = None, as_json: JsonOption = False) -> None:
+    """Show the library at a glance: outcomes, the last failures, the last runs."""
+    from tagger.library import lookup
+
+    with open_library(settings_of(context, db)) as database:
+        report, url = lookup.status(database), database.url
+    if as_json:
+        print_json(asdict(report))
+    else:
+        _print_status(report, url)
+
+
+def forget(
+    context: typer.Context,
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="Photos or folders (or URIs) to forget.")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove photos from the database: tags, verdicts, every trace. The files are not touched."""
+    from tagger.library import lookup
+
+    settings = settings_of(context, db)
+    with open_library(settings) as database:
+        if not yes and sys.stdin.isatty():
+            typer.confirm(f"Forget {', '.join(paths)} and all that people said of it?", abort=True)
+        gone = lookup.forget(database, paths, roots_of(settings))
+    if as_json:
+        print_json({"forgotten": gone})
+    else:
+        out.print(f"Forgot {plural(gone, 'photo')}; the files are where they were.", highlight=False)
+
+
+def _print_image(report: ImageReport) -> None:
+    out.print(Text(name_of(report.uri), style="bold"), soft_wrap=True)
+    facts = [
+        f"{report.width} x {report.height}" if report.width else None,
+        report.format,
+        f"{report.size:,} bytes" if report.size is not None else None,
+        f"taken {report.taken_at}" if report.taken_at else None,
+        "[yellow]vanished[/]" if report.vanished else None,
+    ]
+    out.print("  " + ", ".join(fact for fact in facts if fact), highlight=False)
+    for status in report.statuses:
+        reason = Text(f": {status.reason}" if status.reason else "")
+        live = "" if status.live else " (not live)"
+        out.print(Text(f"  {status.outcome}") + reason + Text(f"  {status.model}{live}", style="dim"))
+    _print_scores("Tags", [(hit.tag, hit.confidence, hit.source) for hit in report.tags])
+    _print_scores("The classifier's own words", [(label, score, key) for key, label, score in report.labels])
+
+
+def _print_scores(title: str, rows: list[tuple[str, float, str]]) -> None:
+    if not rows:
+        return
+    table = Table(box=None, title=title, title_justify="left", show_header=False, padding=(0, 2, 0, 2))
+    for name, score, note in rows:
+        table.add_row(name, bar(score), confidence(score), Text(note, style="dim"))
+    out.print(table)
+
+
+def _print_status(report: LibraryStatus, url: str) -> None:
+    gone = f", {report.vanished:,} vanished" if report.vanished else ""
+    out.print(f"{plural(report.present, 'photo')}{gone} in {url}", highlight=False)
+    outcomes = Table("Model", "Outcome", "Photos", pad_edge=False)
+    outcomes.columns[2].justify = "right"
+    for model, live, outcome, images in report.outcomes:
+        outcomes.add_row(model + (" (live)" if live else ""), outcome, f"{images:,}")
+    out.print(outcomes)
+    if report.failures:
+        failures = Table("Last failures", "Outcome", "Reason", pad_edge=False)
+        for uri, outcome, reason in report.failures:
+            failures.add_row(Text(name_of(uri)), outcome, Text(reason))
+        out.print(failures)
+    if report.runs:
+        runs = Table("Run", "Began", "Done", "Failed", "Seconds", "State", "Places", pad_edge=False)
+        for run in report.runs:
+            state = "ended" if run.finished_at else "not ended"
+            began = f"{run.started_at.astimezone():%Y-%m-%d %H:%M:%S}"
+            seconds = f"{run.seconds:,.1f}" if run.seconds is not None else ""
+            row = (f"{run.kind} {run.id}", began, f"{run.done:,}", f"{run.failed:,}", seconds, state)
+            runs.add_row(*row, Text(run.places))
+        out.print(runs)

@@ -1,0 +1,72 @@
+"""Options that many commands share, and what they lead to: settings and an open database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tagger.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from tagger.settings import Settings
+    from tagger.sources import Roots
+    from tagger.store.session import Database
+
+DbOption = Annotated[
+    str | None,
+    typer.Option(
+        "--db",
+        metavar="URL",
+        help="Database: an SQLAlchemy URL, or a path for SQLite. Default: TAGGER_DATABASE_URL, "
+        "else a file in your data folder.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Globals:
+    """Options given before the command."""
+
+    db: str | None = None
+
+
+def settings_of(context: typer.Context, db: str | None, **overrides: object) -> Settings:
+    """The settings: the environment's, with the command line's over them."""
+    from tagger.settings import load_settings
+
+    outer = context.find_object(Globals) or Globals()
+    return load_settings(database_url=db or outer.db, **overrides)
+
+
+def roots_of(settings: Settings) -> Roots:
+    """The places that may be read."""
+    from tagger.sources import Roots
+
+    return Roots.parse(settings.roots)
+
+
+@contextmanager
+def open_library(settings: Settings, *, create: bool = False) -> Iterator[Database]:
+    """The database, checked; with ``create`` a new SQLite file is made ready.
+
+    Raises :class:`DatabaseError` when it is not there or not of this program's version.
+    """
+    from tagger.store import migrate
+    from tagger.store.session import open_database
+
+    database = open_database(settings.database)
+    try:
+        if create:
+            migrate.ensure(database)
+        elif database.path is not None and not database.path.exists():
+            raise DatabaseError(f"there is no database at {database.path} yet: run `tagger tag PATH` first")
+        else:
+            migrate.check(database)
+        yield database
+    finally:
+        database.close()

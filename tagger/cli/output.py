@@ -1,0 +1,76 @@
+"""How things look: consoles, names of photos, confidences, JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from rich.console import Console
+from rich.text import Text
+
+out = Console(soft_wrap=False)
+errors = Console(stderr=True, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output, in plain ASCII for any terminal."""
+    print(json.dumps(value, indent=2, default=_plain))
+
+
+def name_of(uri: str) -> str:
+    """A URI as a person writes it: a path for a local file, unprintable characters escaped."""
+    if not uri.startswith("file://"):
+        return uri
+    raw = unquote_to_bytes(uri.removeprefix("file://")).decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in raw)
+
+
+def short(uri: str, start: str = "") -> str:
+    """The name without the folder ``start``, where it lies beneath it."""
+    name = name_of(uri)
+    return name.removeprefix(start.rstrip("/") + "/") if start else name
+
+
+def common_folder(uris: Iterable[str]) -> str:
+    """The deepest folder that holds them all."""
+    folders = [Path(name_of(uri)).parent.parts for uri in uris]
+    if not folders:
+        return ""
+    shared = []
+    for parts in zip(*folders, strict=False):
+        if len(set(parts)) > 1:
+            break
+        shared.append(parts[0])
+    return str(Path(*shared)) if shared else ""
+
+
+def confidence(value: float) -> Text:
+    """``0.97``, the brighter the surer; never rounded up to a certainty that is not there."""
+    style = "green" if value >= 0.8 else "yellow" if value >= 0.5 else "dim"
+    return Text(f"{min(value, 0.99) if value < 1 else value:.2f}", style=style)
+
+
+def bar(value: float, width: int = 20) -> Text:
+    """A confidence as a bar."""
+    full = round(value * width)
+    return Text("━" * full, style="green") + Text("━" * (width - full), style="dim")
+
+
+def plural(number: int, word: str) -> str:
+    """``1 image``, ``2,000 images``."""
+    return f"{number:,} {word}" + ("" if number == 1 else "s")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")

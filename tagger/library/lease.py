@@ -1,0 +1,60 @@
+"""This process's hold on the images that it has claimed."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from types import TracebackType
+
+from tagger.errors import DatabaseUnavailable
+from tagger.store import ledger, owners
+from tagger.store.session import Database
+
+
+class Lease:
+    """A lease, renewed in the background for as long as the block lasts, then handed back."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._stop = threading.Event()
+        self._beat = threading.Thread(target=self._renew, name="tagger-lease", daemon=True)
+        self.id = self._open()
+
+    def __enter__(self) -> Lease:
+        self._beat.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._beat.join()
+        with self._database.writing() as connection:
+            ledger.hand_back(connection, self.id)
+
+    def _open(self) -> int:
+        with self._database.writing() as connection:
+            return ledger.open_lease(connection, owners.this_process())
+
+    def _renew(self) -> None:
+        while not self._stop.wait(ledger.LEASE_SECONDS / 4):
+            # A database that is away for a moment is asked again at the next beat; one that stays
+            # away stops the run where it writes its results.
+            with suppress(DatabaseUnavailable):
+                self._beat_once()
+
+    def _beat_once(self) -> None:
+        with self._database.writing() as connection:
+            held = ledger.renew_lease(connection, self.id)
+        if not held:
+            # The machine slept for too long: what this lease held is another's by now, and its
+            # results will be turned away. Claim under a new one from here on.
+            self.id = self._open()
+
+
+def free_dead(database: Database) -> None:
+    """Take back what dead processes of this host, and silent ones of others, still hold."""
+    with database.writing() as connection:
+        dead = [lease for lease, owner in ledger.leases(connection) if owners.is_dead(owner)]
+        for lease in {*dead, *ledger.expired_leases(connection)}:
+            ledger.close_lease(connection, lease)

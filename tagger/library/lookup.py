@@ -1,0 +1,132 @@
+"""Questions to the store: search, show, tags, status; and forgetting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from tagger.errors import NotFound
+from tagger.sources import OutsideRootsError, Roots
+from tagger.store import catalog, queries
+from tagger.store.queries import Hit, ImageReport, LibraryStatus, TagUse
+from tagger.store.session import Database
+from tagger.taxonomy import load_taxonomy
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """An image with what came of it under the live model, and the tags that hold for it."""
+
+    uri: str
+    outcome: str | None
+    tags: tuple[Hit, ...]
+
+
+def search(database: Database, word: str, min_confidence: float, limit: int | None) -> tuple[str, list[Hit]]:
+    """The tag that ``word`` means (a name or an alias), and the images that have it, surest first.
+
+    Raises :class:`NotFound` for a word that is no tag, naming those that it may have meant.
+    """
+    with database.reading() as connection:
+        catalog.require_models(connection)
+        tag = catalog.resolve_tag(connection, word) or _plural(word)
+        if tag is None:
+            raise NotFound(_unknown(word, catalog.tag_words(connection)))
+        return tag, list(queries.search(connection, tag, min_confidence, limit))
+
+
+def tags(database: Database) -> list[TagUse]:
+    """Every tag in use with the number of its images, the commonest first."""
+    with database.reading() as connection:
+        return queries.tags(connection)
+
+
+def photos(database: Database, paths: Sequence[str], roots: Roots, limit: int) -> list[Photo]:
+    """The first images at or beneath ``paths`` with their tags, the most telling tag first."""
+    prefixes = [prefix for path in paths for prefix in _prefixes(path, roots)]
+    with database.reading() as connection:
+        images = queries.images_under(connection, prefixes, limit)
+        above = queries.specificity(connection)
+        held = queries.effective_tags(connection, [image_id for image_id, _, _ in images])
+    return [
+        Photo(uri, outcome, tuple(sorted(held[image_id], key=lambda hit: -above.get(hit.tag, 0))))
+        for image_id, uri, outcome in images
+    ]
+
+
+def status(database: Database, *, failures: int = 10, runs: int = 5) -> LibraryStatus:
+    """The library at a glance."""
+    with database.reading() as connection:
+        return queries.library_status(connection, failures, runs)
+
+
+def show(database: Database, image: str, roots: Roots) -> ImageReport:
+    """All that is known of one image, named by its path, its URI, or the end of its path.
+
+    Raises :class:`NotFound` when there is none, or several, naming them.
+    """
+    with database.reading() as connection:
+        found = queries.find_images(connection, place(image, roots), _quoted(image), limit=6)
+        if not found:
+            raise NotFound(f"{image} is not in this database: `tagger tag` it first")
+        if len(found) > 1:
+            several = "\n  ".join(uri for _, uri in found)
+            raise NotFound(f"several images are called {image}; give more of the path:\n  {several}")
+        return queries.image_report(connection, found[0][0])
+
+
+def forget(database: Database, paths: Sequence[str], roots: Roots) -> int:
+    """Delete every trace of the images at or beneath ``paths`` (or URIs); how many there were.
+
+    Raises :class:`NotFound` when nothing is known at any of them.
+    """
+    prefixes = [prefix for path in paths for prefix in _prefixes(path, roots)]
+    with database.writing() as connection:
+        gone = catalog.forget(connection, prefixes)
+    if not gone:
+        raise NotFound(f"nothing is known at {', '.join(paths)}: `tagger status` shows the library")
+    return gone
+
+
+def place(path: str, roots: Roots) -> str:
+    """The URI that a path stands for; a URI stands for itself. The file need not exist."""
+    return path if "://" in path else _rooted(path, roots).uri_of(path)
+
+
+def _prefixes(path: str, roots: Roots) -> tuple[str, ...]:
+    if "://" in path:
+        return (path,)
+    widened = _rooted(path, roots)
+    return widened.prefixes(Path(path).absolute())
+
+
+def _rooted(path: str, roots: Roots) -> Roots:
+    """Roots that hold the path, so that it has a URI even where it may not be read."""
+    try:
+        roots.uri_of(path)
+    except OutsideRootsError:
+        return roots.adding([path])
+    return roots
+
+
+def _quoted(image: str) -> str:
+    return Roots().adding(["/"]).uri_of(Path("/") / image).removeprefix("file:///")
+
+
+def _plural(word: str) -> str | None:
+    return load_taxonomy().resolve(word)
+
+
+def _unknown(word: str, words: dict[str, str]) -> str:
+    near = " or ".join(_near(word, words))
+    return f"there is no tag {word!r}" + (f": did you mean {near}?" if near else "; `tagger tags` lists them")
+
+
+def _near(word: str, words: dict[str, str]) -> tuple[str, ...]:
+    """The tags behind the nearest words, each once."""
+    wanted = word.lower()
+    parts = [known for known in words if wanted in known.split()]
+    near = [*get_close_matches(wanted, words, n=3, cutoff=0.7), *sorted(parts)[:3]]
+    return tuple(dict.fromkeys(words[known] for known in near))[:3]

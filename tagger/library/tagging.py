@@ -1,0 +1,294 @@
+"""``tagger tag``: scan, then run the pipeline over what is pending, writing group by group."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from tagger import pipeline
+from tagger.engines import Engine, select_engine
+from tagger.library import versions
+from tagger.library.lease import Lease, free_dead
+from tagger.library.survey import Survey, still_there, survey
+from tagger.library.versions import Choice
+from tagger.loading import PillowLoader
+from tagger.models import networks
+from tagger.pipeline import Stages
+from tagger.sources import Roots, read
+from tagger.store import ledger, queries
+from tagger.store.catalog import Model
+from tagger.store.census import Tally
+from tagger.store.ledger import Provenance
+from tagger.store.session import Database
+from tagger.taxonomy import TagScorer, top_labels
+from tagger.values import ImageRef, Limits, Outcome, OutcomeKind
+
+CLAIM = 256
+"""Images claimed at once: one transaction, and in a moment done or handed back."""
+GROUP = 128
+"""Outcomes written in one transaction ..."""
+GROUP_SECONDS = 2.0
+"""... or whatever came in this time, so that slow files do not hold up what is done."""
+REASONS = 5
+"""Failures that a report names for each outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class TagRequest:
+    """What to tag and how. ``threads`` load images, and as many compute."""
+
+    paths: tuple[Path, ...]
+    roots: Roots
+    threads: int
+    cache_dir: Path
+    model: str | None = None
+    engine: str = "auto"
+    precision: str = "auto"
+    limits: Limits = field(default_factory=Limits)
+    follow_links: bool = False
+    retry_failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An image that could not be tagged, and why."""
+
+    uri: str
+    kind: OutcomeKind
+    reason: str
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a run has come to; it counts as the run goes. ``reused`` of the done had known bytes."""
+
+    outcomes: Counter[OutcomeKind] = field(default_factory=Counter)
+    reused: int = 0
+    failures: dict[OutcomeKind, list[Failure]] = field(default_factory=dict)
+
+    @property
+    def done(self) -> int:
+        """Images with an outcome."""
+        return self.outcomes.total()
+
+    @property
+    def failed(self) -> int:
+        """Those that could not be tagged."""
+        return sum(images for kind, images in self.outcomes.items() if not kind.tagged)
+
+
+@dataclass(frozen=True, slots=True)
+class TagReport:
+    """What a run came to.
+
+    ``seconds`` is the tagging alone, without scan and start-up. ``left`` images are still pending:
+    the run was interrupted, or another process works on them. ``engine`` is None when nothing was
+    pending, so that none was started.
+    """
+
+    model: Model
+    survey: Survey
+    progress: Progress
+    left: int
+    seconds: float
+    interrupted: bool
+    engine: str | None
+
+
+class Watch(Protocol):
+    """Told how far a run is."""
+
+    def scanning(self, tally: Tally) -> None:
+        """Some more files were compared with the store."""
+
+    def starting(self, total: int) -> None:
+        """The scan is over and ``total`` images are pending; the engine is being made ready."""
+
+    def tagging(self, engine: str) -> None:
+        """The engine is ready."""
+
+    def advanced(self, progress: Progress) -> None:
+        """Some more outcomes are in."""
+
+
+def tag(database: Database, request: TagRequest, watch: Watch) -> TagReport:
+    """Scan the paths and tag what is new, changed or unfinished; go on where a run was cut off.
+
+    Ctrl-C (KeyboardInterrupt) ends it early and in order: what is done is written, what is not is
+    handed back, and the report says so.
+
+    Raises :class:`SourceError` when none of the paths can be used, or one goes away while images
+    are read from it; :class:`ModelError` or :class:`EngineError` when the model cannot run.
+    """
+    choice = versions.choose(database, request.model)
+    model = versions.register(database, choice)
+    free_dead(database)
+    found = survey(
+        database,
+        model,
+        request.paths,
+        request.roots,
+        follow_links=request.follow_links,
+        retry_failed=request.retry_failed,
+        watch=watch.scanning,
+    )
+    run = _Run(database, request, choice, model, found, watch)
+    try:
+        run.work()
+    except KeyboardInterrupt:
+        run.interrupted = True
+    return run.report()
+
+
+class _Run:
+    """One run of the pipeline over what is pending at the surveyed places."""
+
+    def __init__(
+        self,
+        database: Database,
+        request: TagRequest,
+        choice: Choice,
+        model: Model,
+        found: Survey,
+        watch: Watch,
+    ) -> None:
+        self.database = database
+        self.request = request
+        self.choice = choice
+        self.model = model
+        self.survey = found
+        self.watch = watch
+        self.progress = Progress()
+        self.uris: dict[int, str] = {}
+        self.engine: str | None = None
+        self.began = self.ended = 0.0
+        self.interrupted = False
+
+    def work(self) -> None:
+        total = self._pending()
+        self.watch.starting(total)
+        if not total:
+            return
+        with self._start_engine() as engine, Lease(self.database) as lease:
+            self.engine = f"{engine.name} {engine.precision} on {engine.device}"
+            self.watch.tagging(self.engine)
+            self._tag(engine, lease)
+
+    def report(self) -> TagReport:
+        return TagReport(
+            model=self.model,
+            survey=self.survey,
+            progress=self.progress,
+            left=self._pending(),
+            seconds=self.ended - self.began,
+            interrupted=self.interrupted,
+            engine=self.engine,
+        )
+
+    def _pending(self) -> int:
+        with self.database.reading() as connection:
+            return ledger.pending(connection, self.model.id, self.survey.prefixes)
+
+    def _start_engine(self) -> Engine:
+        spec = self.choice.spec
+        return select_engine(
+            self.request.engine,
+            network=lambda: networks.build(spec),
+            preprocessing=spec.preprocessing,
+            key=f"{spec.name}-{spec.weights.sha256[:16]}",
+            cache_dir=self.request.cache_dir,
+            threads=self.request.threads,
+            precision=self.request.precision,
+        )
+
+    def _tag(self, engine: Engine, lease: Lease) -> None:
+        provenance = Provenance(engine.name, engine.precision, PillowLoader.name)
+        places = [str(place) for place in self.survey.places]
+        with self.database.writing() as connection:
+            run_id = queries.start_run(connection, "tag", self.model.id, places)
+        self.began = self.ended = time.monotonic()
+        group: list[Outcome] = []
+        outcomes = pipeline.run(self._refs(lease), self._stages(engine), threads=self.request.threads)
+        try:
+            with closing(outcomes):
+                for outcome in outcomes:
+                    group.append(outcome)
+                    if len(group) >= GROUP or time.monotonic() - self.ended >= GROUP_SECONDS:
+                        self._write(group, lease, provenance, run_id)
+        finally:
+            self._write(group, lease, provenance, run_id, ended=True)
+
+    def _refs(self, lease: Lease) -> Iterator[ImageRef]:
+        """Claim by claim, until nothing is pending that is free."""
+        while True:
+            with self.database.writing() as connection:
+                refs = ledger.claim(connection, self.model.id, lease.id, self.survey.prefixes, CLAIM)
+            self.uris.update((ref.image_id, ref.uri) for ref in refs)
+            yield from refs
+            if not refs:
+                return
+
+    def _stages(self, engine: Engine) -> Stages:
+        spec, taxonomy = self.choice.spec, self.choice.taxonomy
+        keys = [label.key for label in taxonomy.labels]
+        scorer = TagScorer(taxonomy, keys, spec.floor, spec.kind)
+        roots, limits, follow = self.survey.roots, self.request.limits, self.request.follow_links
+        return Stages(
+            read=lambda ref: read(ref, roots, limits, follow_links=follow),
+            loader=PillowLoader(spec.preprocessing, limits),
+            engine=engine,
+            activation=spec.kind,
+            temperature=spec.temperature,
+            tags=lambda scores: scorer(scores.probabilities),
+            labels=lambda scores: top_labels(scores.probabilities, spec.floor),
+            known=self._known,
+        )
+
+    def _known(self, digest: bytes) -> OutcomeKind | None:
+        with self.database.reading() as connection:
+            return ledger.known_contents(connection, self.model.id, [digest]).get(digest)
+
+    def _write(
+        self,
+        group: list[Outcome],
+        lease: Lease,
+        provenance: Provenance,
+        run_id: int,
+        *,
+        ended: bool = False,
+    ) -> None:
+        """One transaction: outcomes, tallies and how far the run is; then the group is empty."""
+        if any(outcome.kind is OutcomeKind.MISSING for outcome in group):
+            still_there(self.survey.places)
+        moment = time.monotonic()
+        with self.database.writing() as connection:
+            written = set(ledger.record(connection, self.model.id, lease.id, group, provenance))
+            self._count([outcome for outcome in group if outcome.image_id in written])
+            queries.note_run(
+                connection,
+                run_id,
+                done=self.progress.done,
+                failed=self.progress.failed,
+                reused=self.progress.reused,
+                seconds=moment - self.began,
+                ended=ended,
+            )
+        for outcome in group:
+            self.uris.pop(outcome.image_id, None)
+        group.clear()
+        self.ended = time.monotonic()
+        self.watch.advanced(self.progress)
+
+    def _count(self, written: list[Outcome]) -> None:
+        for outcome in written:
+            self.progress.outcomes[outcome.kind] += 1
+            self.progress.reused += outcome.reused
+            if not outcome.kind.tagged:
+                named = self.progress.failures.setdefault(outcome.kind, [])
+                if len(named) < REASONS:
+                    named.append(Failure(self.uris[outcome.image_id], outcome.kind, outcome.reason or ""))
