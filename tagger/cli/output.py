@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from rich import box
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
-out = Console(soft_wrap=False)
+PIPED_WIDTH = 200
+"""Columns where there is no terminal to ask: nothing that a program reads is cut off."""
+
+out = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
 errors = Console(stderr=True, soft_wrap=True)
+
+
+def table(*columns: str, numbers: Sequence[str] = (), title: str | None = None) -> Table:
+    """A table whose cells wrap rather than lose their ends; ``numbers`` are set to the right."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
+    for column in columns:
+        made.add_column(column, overflow="fold", justify="right" if column in numbers else "left")
+    return made
 
 
 def print_json(value: Any) -> None:
@@ -58,7 +72,7 @@ def confidence(value: float) -> Text:
 def bar(value: float, width: int = 20) -> Text:
     """A confidence as a bar."""
     full = round(value * width)
-    return Text("━" * full, style="green") + Text("━" * (width - full), style="dim")
+    return Text("━" * full + " " * (width - full), style="green")
 
 
 def plural(number: int, word: str) -> str:

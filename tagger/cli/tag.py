@@ -19,7 +19,6 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 from rich.text import Text
 
 from tagger.cli.options import DbOption, JsonOption, open_library, roots_of, settings_of
@@ -32,6 +31,7 @@ from tagger.cli.output import (
     plural,
     print_json,
     short,
+    table,
 )
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from tagger.library.tagging import Progress as RunProgress
     from tagger.settings import Settings
     from tagger.store.census import Tally
+    from tagger.values import OutcomeKind
 
 SHOWN = 100
 """Photos that ``--show`` lists; a library has too many to read."""
@@ -187,10 +188,10 @@ def _print_photos(photos: list[Photo]) -> None:
     if not photos:
         return
     start = common_folder(photo.uri for photo in photos)
-    table = Table("Photo", "Tags", title=f"Photos in {start}", title_justify="left", pad_edge=False)
+    listing = table("Photo", "Tags", title=f"Photos in {start}")
     for photo in photos:
-        table.add_row(Text(short(photo.uri, start)), _tags_cell(photo))
-    out.print(table)
+        listing.add_row(Text(short(photo.uri, start)), _tags_cell(photo))
+    out.print(listing)
 
 
 def _tags_cell(photo: Photo) -> Text:
@@ -243,20 +244,19 @@ def _print_outcomes(report: tagging.TagReport) -> None:
         f"with {report.model.name}, {report.engine}{reused}.",
         highlight=False,
     )
-    table = Table("Outcome", "Images", "First reasons", pad_edge=False)
-    table.columns[1].justify = "right"
+    outcomes = table("Outcome", "Images", "First reasons", numbers=["Images"])
     for kind, number in progress.outcomes.most_common():
-        table.add_row(_styled(kind.value, kind.tagged), f"{number:,}", _reasons(report, kind))
-    out.print(table)
+        outcomes.add_row(_styled(kind.value, kind.tagged), f"{number:,}", _reasons(report, kind))
+    out.print(outcomes)
 
 
 def _styled(outcome: str, good: bool) -> Text:
     return Text(outcome, style="green" if good else "yellow")
 
 
-def _reasons(report: tagging.TagReport, kind: object) -> Text:
-    failures = report.progress.failures.get(kind, [])  # type: ignore[call-overload]
-    return Text("\n").join(Text(f"{name_of(failure.uri)}: {failure.reason}") for failure in failures)
+def _reasons(report: tagging.TagReport, kind: OutcomeKind) -> Text:
+    remarks = report.progress.remarks.get(kind, [])
+    return Text("\n").join(Text(f"{name_of(remark.uri)}: {remark.reason}") for remark in remarks)
 
 
 def _print_left(report: tagging.TagReport) -> None:
@@ -294,17 +294,23 @@ def _as_json(report: tagging.TagReport) -> dict[str, object]:
         "failed": progress.failed,
         "reused": progress.reused,
         "outcomes": {kind.value: number for kind, number in progress.outcomes.items()},
-        "failures": [
-            {"uri": failure.uri, "outcome": failure.kind.value, "reason": failure.reason}
-            for failures in progress.failures.values()
-            for failure in failures
-        ],
+        "failures": _remarks(report, tagged=False),
+        "damaged": _remarks(report, tagged=True),
         "left": report.left,
         "seconds": round(report.seconds, 3),
         "images_per_second": round(progress.done / report.seconds, 1) if report.seconds else None,
         "interrupted": report.interrupted,
         "warnings": list(report.survey.warnings),
     }
+
+
+def _remarks(report: tagging.TagReport, *, tagged: bool) -> list[dict[str, str]]:
+    return [
+        {"uri": remark.uri, "outcome": remark.kind.value, "reason": remark.reason}
+        for kind, remarks in report.progress.remarks.items()
+        if kind.tagged is tagged
+        for remark in remarks
+    ]
 
 
 def _photo_json(photo: Photo) -> dict[str, object]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 from tagger.errors import NotFound
@@ -31,9 +30,10 @@ def search(database: Database, word: str, min_confidence: float, limit: int | No
     """
     with database.reading() as connection:
         catalog.require_models(connection)
-        tag = catalog.resolve_tag(connection, word) or _plural(word)
+        # What is written in the database comes first; the taxonomy knows plurals and spellings.
+        tag = catalog.resolve_tag(connection, word) or load_taxonomy().resolve(word)
         if tag is None:
-            raise NotFound(_unknown(word, catalog.tag_words(connection)))
+            raise NotFound(_unknown(word))
         return tag, list(queries.search(connection, tag, min_confidence, limit))
 
 
@@ -115,18 +115,6 @@ def _quoted(image: str) -> str:
     return Roots().adding(["/"]).uri_of(Path("/") / image).removeprefix("file:///")
 
 
-def _plural(word: str) -> str | None:
-    return load_taxonomy().resolve(word)
-
-
-def _unknown(word: str, words: dict[str, str]) -> str:
-    near = " or ".join(_near(word, words))
+def _unknown(word: str) -> str:
+    near = " or ".join(load_taxonomy().suggest(word, at_most=3))
     return f"there is no tag {word!r}" + (f": did you mean {near}?" if near else "; `tagger tags` lists them")
-
-
-def _near(word: str, words: dict[str, str]) -> tuple[str, ...]:
-    """The tags behind the nearest words, each once."""
-    wanted = word.lower()
-    parts = [known for known in words if wanted in known.split()]
-    near = [*get_close_matches(wanted, words, n=3, cutoff=0.7), *sorted(parts)[:3]]
-    return tuple(dict.fromkeys(words[known] for known in near))[:3]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tagger import pipeline
 from tagger.engines import Engine, select_engine
@@ -17,7 +17,7 @@ from tagger.library.lease import Lease, free_dead
 from tagger.library.survey import Survey, still_there, survey
 from tagger.library.versions import Choice
 from tagger.loading import PillowLoader
-from tagger.models import networks
+from tagger.models import ModelSpec
 from tagger.pipeline import Stages
 from tagger.sources import Roots, read
 from tagger.store import ledger, queries
@@ -28,6 +28,9 @@ from tagger.store.session import Database
 from tagger.taxonomy import TagScorer, top_labels
 from tagger.values import ImageRef, Limits, Outcome, OutcomeKind
 
+if TYPE_CHECKING:
+    from torch import nn
+
 CLAIM = 256
 """Images claimed at once: one transaction, and in a moment done or handed back."""
 GROUP = 128
@@ -35,7 +38,7 @@ GROUP = 128
 GROUP_SECONDS = 2.0
 """... or whatever came in this time, so that slow files do not hold up what is done."""
 REASONS = 5
-"""Failures that a report names for each outcome."""
+"""Images that a report names for each outcome."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,8 @@ class TagRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """An image that could not be tagged, and why."""
+class Remark:
+    """An image that could not be tagged, and why; or one that was, though it is damaged."""
 
     uri: str
     kind: OutcomeKind
@@ -69,7 +72,8 @@ class Progress:
 
     outcomes: Counter[OutcomeKind] = field(default_factory=Counter)
     reused: int = 0
-    failures: dict[OutcomeKind, list[Failure]] = field(default_factory=dict)
+    remarks: dict[OutcomeKind, list[Remark]] = field(default_factory=dict)
+    """The first of each outcome that have something to say: why it failed, or what is damaged."""
 
     @property
     def done(self) -> int:
@@ -145,6 +149,13 @@ def tag(database: Database, request: TagRequest, watch: Watch) -> TagReport:
     return run.report()
 
 
+def _network(spec: ModelSpec) -> nn.Module:
+    """The network with its weights; torch is imported only when an engine wants it built."""
+    from tagger.models import networks
+
+    return networks.build(spec)
+
+
 class _Run:
     """One run of the pipeline over what is pending at the surveyed places."""
 
@@ -198,7 +209,7 @@ class _Run:
         spec = self.choice.spec
         return select_engine(
             self.request.engine,
-            network=lambda: networks.build(spec),
+            network=lambda: _network(spec),
             preprocessing=spec.preprocessing,
             key=f"{spec.name}-{spec.weights.sha256[:16]}",
             cache_dir=self.request.cache_dir,
@@ -288,7 +299,6 @@ class _Run:
         for outcome in written:
             self.progress.outcomes[outcome.kind] += 1
             self.progress.reused += outcome.reused
-            if not outcome.kind.tagged:
-                named = self.progress.failures.setdefault(outcome.kind, [])
-                if len(named) < REASONS:
-                    named.append(Failure(self.uris[outcome.image_id], outcome.kind, outcome.reason or ""))
+            named = self.progress.remarks.setdefault(outcome.kind, [])
+            if outcome.reason and len(named) < REASONS:
+                named.append(Remark(self.uris[outcome.image_id], outcome.kind, outcome.reason))

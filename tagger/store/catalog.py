@@ -314,13 +314,6 @@ def resolve_tag(connection: Connection, word: str) -> str | None:
     return alias
 
 
-def tag_words(connection: Connection) -> dict[str, str]:
-    """Every word a tag goes by, to the tag: for suggestions."""
-    aliases = select(AliasRow.alias, TagRow.name).join(TagRow, TagRow.id == AliasRow.tag_id)
-    words = dict(connection.execute(aliases).all())
-    return words | {name: name for name in connection.execute(select(TagRow.name)).scalars()}
-
-
 def require_models(connection: Connection) -> None:
     """Raise :class:`DatabaseError` when nothing was ever tagged here."""
     if connection.execute(select(ModelRow.id).limit(1)).first() is None:

@@ -1,0 +1,152 @@
+"""The other commands, as people and programs use them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tagger.store.session import Database
+
+from .conftest import Tagger
+
+Ask = Callable[[str, str], list[tuple[Any, ...]]]
+
+
+def test_search_knows_other_words_and_exits_like_grep(tagger: Tagger, photos: Path) -> None:
+    tagger("tag", photos)
+    assert "domestic_dog.jpg" in tagger("search", "puppy")
+    assert "vehicle.jpg" in tagger("search", "vehicle") + tagger("search", "automobile")
+    assert tagger("search", "dog", "--paths") == f"{photos / 'trip' / 'domestic_dog.jpg'}\n"
+    (hit,) = tagger.json("search", "dogs", "--min", "0.5")
+    assert hit["tag"] == "dog" and hit["confidence"] >= 0.5
+    assert tagger("search", "golden", "retriever", code=1)
+    assert "did you mean" in tagger("search", "dogg", code=1)
+
+
+def test_show_tags_and_status(tagger: Tagger, photos: Path) -> None:
+    tagger("tag", photos)
+    out = tagger("show", photos / "trip" / "domestic_dog.jpg")
+    assert "dog" in out and "JPEG" in out
+    shown = tagger.json("show", "domestic_dog.jpg")
+    assert len(shown["labels"]) >= 5 and shown["width"] > shown["height"] > 100
+    assert "not in this database" in tagger("show", "nowhere.jpg", code=1)
+    counts = {row["tag"]: row["images"] for row in tagger.json("tags")}
+    assert counts == dict(tagger.rows("SELECT tag, COUNT(*) FROM effective_tags GROUP BY tag"))
+    status = tagger.json("status")
+    assert status["present"] == 7 and {row[2] for row in status["outcomes"]} == {
+        "ok",
+        "corrupt",
+        "unsupported",
+    }
+    assert "corrupt" in tagger("status")
+
+
+def test_forget_leaves_no_trace(tagger: Tagger, photos: Path) -> None:
+    tagger("tag", photos)
+    assert tagger.json("forget", photos / "trip") == {"forgotten": 5}
+    assert {row[0].rsplit("/", 1)[1] for row in tagger.rows("SELECT uri FROM image_info")} == {
+        "broken.jpg",
+        "note.unknown",
+    }
+    assert tagger.json("tags") == []
+    assert "nothing is known" in tagger("forget", photos / "trip", code=1)
+
+
+def test_the_database_commands(tagger: Tagger, photos: Path, tmp_path: Path) -> None:
+    assert tagger("db", "path").strip() == str(tmp_path / "tagger.db")
+    assert "run `tagger tag PATH` first" in tagger("search", "dog", code=3)
+    assert "went from nothing to version" in tagger("db", "upgrade")
+    tagger("tag", photos)
+    copy = tmp_path / "copy.db"
+    tagger("db", "backup", copy)
+    assert "domestic_dog.jpg" in tagger("search", "dog", "--db", copy)
+    assert "domestic_dog.jpg" in tagger("--db", str(copy), "search", "dog")
+
+
+def test_models_lists_what_there_is(tagger: Tagger, photos: Path) -> None:
+    names = [row["name"] for row in tagger.json("models")["models"]]
+    assert names[:3] == ["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"]
+    assert "did you mean efficientnet-lite1" in tagger(
+        "tag", photos, "--model", "efficientnet-lite11", code=3
+    )
+
+
+def test_another_model_tags_beside_and_is_promoted(tagger: Tagger, photos: Path) -> None:
+    tagger("tag", photos)
+    before = tagger.rows("SELECT * FROM effective_tags ORDER BY image_id, tag")
+    report = tagger.json("tag", photos, "--model", "efficientnet-lite1")
+    assert not report["live"] and report["tagged"] == 7
+    assert tagger.rows("SELECT * FROM effective_tags ORDER BY image_id, tag") == before
+    tagger("models", "promote", report["model"])
+    assert tagger.rows("SELECT DISTINCT model FROM effective_tags") == [(report["model"],)]
+    assert tagger.json("tag", photos)["model"] == report["model"], "the live model is the default"
+
+
+def test_the_doctor_finds_what_is_wrong_and_how_to_mend_it(tagger: Tagger) -> None:
+    findings = tagger.json("doctor")
+    assert {finding["subject"] for finding in findings} >= {
+        "database",
+        "broker",
+        "devices",
+        "weights",
+        "codecs",
+    }
+    ill = Tagger({**tagger.env, "TAGGER_BROKER_URL": "redis://127.0.0.1:1/0"}, tagger.folder)
+    out = ill("doctor", code=1)
+    assert "does not answer" in out and "to mend" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "code"),
+    [
+        (("tag", "/nowhere/at/all"), "/nowhere/at/all is not there", 3),
+        (("tag",), "Missing argument", 2),
+        (("tag", "x", "--threads", "0"), "--threads", 2),
+        (("search", "dog", "--db", "mysql://x/y"), "postgresql", 3),
+        (("search", "dog", "--db", "postgresql://nobody@127.0.0.1:1/x"), "does not answer", 3),
+    ],
+)
+def test_wrong_use_is_answered_with_what_to_do(
+    tagger: Tagger, arguments: tuple[str, ...], said: str, code: int
+) -> None:
+    out = tagger(*arguments, code=code)
+    assert said in out and "Traceback" not in out
+
+
+def test_settings_that_cannot_be_used_are_named(tagger: Tagger) -> None:
+    odd = Tagger({**tagger.env, "TAGGER_MAX_PIXELS": "many"}, tagger.folder)
+    out = odd("status", code=3)
+    assert "TAGGER_MAX_PIXELS='many'" in out and "Traceback" not in out
+
+
+def test_both_databases_hold_the_same_library(
+    tagger: Tagger, photos: Path, postgresql: Database, rows: Ask
+) -> None:
+    server = postgresql.engine.url.render_as_string(hide_password=False)
+    tagger("tag", photos)
+    tagger("tag", photos, "--db", server)
+    file = str(tagger.folder / "tagger.db")
+    queries = {
+        "effective_tags": ("uri, tag, source, model", "confidence"),
+        "label_scores": ("uri, model, rank, label_key, label", "confidence"),
+        "image_status": ("uri, model, outcome, reason, attempts", "0"),
+        "image_info": ("uri, size, width, height, format, taken_at, vanished_at", "0"),
+        "tag_counts": ("tag, images", "0"),
+        "tag_closure": ("ancestor, descendant, depth", "0"),
+        "tag_diff": ("uri, tag, from_model, to_model, change", "0"),
+    }
+    for view, (columns, number) in queries.items():
+        query = f"SELECT {columns}, {number} FROM {view} ORDER BY {columns}"
+        here, there = rows(file, query), rows(server, query)
+        assert [row[:-1] for row in here] == [row[:-1] for row in there], view
+        assert all(abs(a[-1] - b[-1]) < 1e-4 for a, b in zip(here, there, strict=True)), view
+
+
+def test_json_is_json_and_nothing_else(tagger: Tagger, photos: Path) -> None:
+    tagger("tag", photos, "--no-progress")
+    for arguments in (("tags",), ("status",), ("models",), ("show", "ocelot.jpg"), ("search", "animal")):
+        json.loads(tagger(*arguments, "--json"))

@@ -1,0 +1,206 @@
+"""Whatever happens inside, each reference comes out once, and under its own name."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tagger import pipeline
+from tagger.engines import Prediction
+from tagger.errors import EngineError, OutOfMemory
+from tagger.pipeline import Stages
+from tagger.values import (
+    Batch,
+    FileContent,
+    ImageFacts,
+    ImageRef,
+    LabelScore,
+    LoadedImage,
+    LoadFailure,
+    Outcome,
+    OutcomeKind,
+    Scores,
+    TagScore,
+)
+
+
+@dataclass
+class Engine:
+    """Says of a picture what its first pixel is; ``fits`` images go into its memory."""
+
+    batch_sizes: tuple[int, ...] = (1, 4, 8)
+    depth: int = 2
+    fits: int = 8
+    seen: list[int] = field(default_factory=list)
+    name = "test"
+    device = "here"
+    precision = "f32"
+
+    def __post_init__(self) -> None:
+        self._pool = ThreadPoolExecutor(2)
+
+    def submit(self, batch: Batch) -> Future[Prediction]:
+        return self._pool.submit(self._predict, batch)
+
+    def _predict(self, batch: Batch) -> Prediction:
+        if len(batch) > self.fits:
+            raise OutOfMemory("no memory")
+        self.seen.append(len(batch))
+        time.sleep(0.001 * (batch.ids[0] % 3))
+        logits = np.full((len(batch), 10), -20.0, np.float32)
+        logits[np.arange(len(batch)), batch.pixels[:, 0, 0, 0] % 10] = 20.0
+        return Prediction(logits, np.zeros((len(batch), 1), np.float16))
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+
+class Loader:
+    """The first byte decides: 255 is corrupt, anything else a pixel."""
+
+    def load(self, file: FileContent) -> LoadedImage | LoadFailure:
+        value = file.data[0]
+        if value == 255:
+            return LoadFailure(file.image_id, OutcomeKind.CORRUPT, "broken", digest=file.digest)
+        pixels = np.full((2, 2, 3), value, np.uint8)
+        return LoadedImage(file.image_id, file.digest, ImageFacts(2, 2, "TEST"), pixels)
+
+
+def _read(ref: ImageRef) -> FileContent | LoadFailure:
+    if ref.uri == "missing":
+        return LoadFailure(ref.image_id, OutcomeKind.MISSING, "no longer there")
+    data = ref.uri.encode("latin-1")
+    return FileContent(ref.image_id, ref.uri, data, hashlib.sha256(data).digest())
+
+
+def _tags(scores: Scores) -> Sequence[tuple[TagScore, ...]]:
+    best = scores.probabilities.argmax(axis=1)
+    return [() if index == 0 else (TagScore(f"tag {index}", 1.0),) for index in best]
+
+
+def _labels(scores: Scores) -> Sequence[tuple[LabelScore, ...]]:
+    return [(LabelScore(int(index), 1.0),) for index in scores.probabilities.argmax(axis=1)]
+
+
+def _stages(engine: Engine, known: Callable[[bytes], OutcomeKind | None] = lambda digest: None) -> Stages:
+    return Stages(
+        read=_read,
+        loader=Loader(),
+        engine=engine,
+        activation="softmax",
+        temperature=1.0,
+        tags=_tags,
+        labels=_labels,
+        known=known,
+    )
+
+
+def _run(contents: Sequence[str], engine: Engine | None = None, threads: int = 3) -> list[Outcome]:
+    engine = engine or Engine()
+    refs = (ImageRef(number, content) for number, content in enumerate(contents))
+    outcomes = list(pipeline.run(refs, _stages(engine), threads=threads))
+    engine.close()
+    return outcomes
+
+
+def _expected(content: str) -> tuple[OutcomeKind, str | None]:
+    if content == "missing":
+        return OutcomeKind.MISSING, None
+    value = content.encode("latin-1")[0]
+    if value == 255:
+        return OutcomeKind.CORRUPT, None
+    return (OutcomeKind.EMPTY, None) if value % 10 == 0 else (OutcomeKind.OK, f"tag {value % 10}")
+
+
+_contents = st.one_of(st.just("missing"), st.integers(0, 255).map(chr), st.just("\xff"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(_contents, max_size=70), st.integers(1, 8), st.integers(1, 5))
+def test_every_reference_has_one_outcome_and_its_own(contents: list[str], fits: int, threads: int) -> None:
+    outcomes = _run(contents, Engine(fits=fits), threads)
+    assert sorted(outcome.image_id for outcome in outcomes) == list(range(len(contents)))
+    for outcome in outcomes:
+        kind, tag = _expected(contents[outcome.image_id])
+        assert outcome.kind is kind
+        assert [score.tag for score in outcome.tags] == ([tag] if tag else [])
+
+
+def test_the_same_bytes_are_predicted_once() -> None:
+    engine = Engine()
+    outcomes = _run(["a", "b", "a", "a", "b"] * 20, engine)
+    assert sum(engine.seen) == 2
+    assert Counter(outcome.reused for outcome in outcomes) == {True: 98, False: 2}
+    assert {outcome.tags[0].tag for outcome in outcomes} == {"tag 7", "tag 8"}
+
+
+def test_what_the_store_knows_is_not_loaded() -> None:
+    engine = Engine()
+    stages = _stages(engine, lambda digest: OutcomeKind.EMPTY)
+    (outcome,) = pipeline.run([ImageRef(1, "a")], stages, threads=1)
+    assert (outcome.kind, outcome.reused, engine.seen) == (OutcomeKind.EMPTY, True, [])
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on() -> None:
+    engine = Engine(fits=3)
+    outcomes = _run([chr(value) for value in range(1, 100)], engine)
+    assert len(outcomes) == 99 and max(engine.seen) <= 3
+
+
+def test_one_image_that_does_not_fit_is_an_error_that_says_so() -> None:
+    with pytest.raises(EngineError, match="one image alone"):
+        _run(["a", "b"], Engine(fits=0))
+
+
+def test_an_engine_that_fails_stops_the_run() -> None:
+    class Broken(Engine):
+        def _predict(self, batch: Batch) -> Prediction:
+            raise EngineError("the device is gone")
+
+    with pytest.raises(EngineError, match="gone"):
+        _run(["a"], Broken())
+
+
+def test_batches_are_full_while_there_is_work() -> None:
+    engine = Engine()
+    _run([chr(value) for value in range(1, 82)], engine)
+    assert sorted(engine.seen, reverse=True) == [8] * 10 + [1]
+
+
+def test_little_is_taken_ahead_of_what_comes_out() -> None:
+    """Memory must not grow with the library: references are taken as outcomes are consumed."""
+    taken = 0
+
+    def refs():  # type: ignore[no-untyped-def]
+        nonlocal taken
+        for number in range(100_000):
+            taken += 1
+            yield ImageRef(number, f"{chr(number % 250)}{number}")
+
+    engine = Engine()
+    outcomes = pipeline.run(refs(), _stages(engine), threads=2)
+    for _ in range(50):
+        next(outcomes)
+    time.sleep(0.2)
+    assert taken < 50 + 100
+    outcomes.close()
+    engine.close()
+
+
+def test_closing_early_stops_the_threads() -> None:
+    engine = Engine()
+    outcomes = pipeline.run((ImageRef(n, f"a{n}") for n in range(1000)), _stages(engine), threads=4)
+    next(outcomes)
+    outcomes.close()
+    engine.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("tagger-load")]
