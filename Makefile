@@ -54,7 +54,7 @@ format: $(VENV)/installed-tests ## Put the code into its one format
 	@$(BIN)/ruff format .
 
 bench: $(VENV)/installed-tests ## Measure loading, engine and the whole, side by side
-	@$(BIN)/python tests/benchmarks/bench.py
+	@$(BIN)/python -m tests.benchmarks.bench
 
 taxonomy: $(VENV)/installed ## Derive the tags anew from WordNet (Debian: apt-get install wordnet-base)
 	@$(BIN)/python -m tagger.data.derive

@@ -15,7 +15,7 @@ class TaggerError(Exception):
     transient: ClassVar[bool] = False
 
 
-class NotFound(TaggerError):  # noqa: N818 -- an answer more than an error
+class NotFound(TaggerError):
     """What was asked for is not in this database."""
 
 

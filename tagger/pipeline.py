@@ -187,14 +187,18 @@ class _Flow:
             more = more and self._feed(refs)
             if self.loading.running:
                 yield from self._sort(self.loading.next())
-            self._launch(last=not (more or self.loading.running))
-            # Wait for the engine only when it has all it can take, or nothing else is left to do.
-            while len(self.flying) > self.stages.engine.depth or (
-                self.flying and not more and not self.loading.running
-            ):
+            last = not (more or self.loading.running)
+            while self._is_due(last):
+                if len(self.flying) < self.stages.engine.depth:
+                    self._launch()
+                else:
+                    yield from self._land()
+            while self.flying and (last or self.flying[0][1].done()):
                 yield from self._land()
-            while self.flying and self.flying[0][1].done():
-                yield from self._land()
+
+    def _is_due(self, last: bool) -> bool:
+        """Whether a batch is to be launched: a full one, or what is left at the end."""
+        return len(self.ready) >= self.largest or (last and bool(self.ready))
 
     def _feed(self, refs: Iterator[ImageRef]) -> bool:
         """Keep the loading threads busy; False when there are no more references."""
@@ -217,10 +221,9 @@ class _Flow:
             case _Parked():
                 pass  # comes out with the one that it waits for
 
-    def _launch(self, *, last: bool) -> None:
-        while len(self.ready) >= self.largest or (last and self.ready):
-            images, self.ready = self.ready[: self.largest], self.ready[self.largest :]
-            self.flying.append((images, self.stages.engine.submit(_batch(images))))
+    def _launch(self) -> None:
+        images, self.ready = self.ready[: self.largest], self.ready[self.largest :]
+        self.flying.append((images, self.stages.engine.submit(_batch(images))))
 
     def _land(self) -> Iterator[Outcome]:
         images, future = self.flying.popleft()

@@ -101,6 +101,7 @@ def _readable(fault: ValueError) -> str:
     if not isinstance(fault, ValidationError):
         return f"the settings cannot be read: {fault}"
     lines = [
-        f"TAGGER_{str(error['loc'][0]).upper()}={error['input']!r}: {error['msg']}" for error in fault.errors()
+        f"TAGGER_{str(error['loc'][0]).upper()}={error['input']!r}: {error['msg']}"
+        for error in fault.errors()
     ]
     return "settings that cannot be used: " + "; ".join(lines)

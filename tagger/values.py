@@ -77,6 +77,7 @@ class FileContent:
 
     @property
     def size(self) -> int:
+        """How many bytes."""
         return len(self.data)
 
 

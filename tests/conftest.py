@@ -15,8 +15,6 @@ from sqlalchemy import create_engine, make_url
 from tagger.store import migrate
 from tagger.store.session import Database, open_database
 
-EXAMPLES = Path(__file__).parent.parent / "examples" / "photos"
-
 
 @pytest.fixture(autouse=True)
 def _own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

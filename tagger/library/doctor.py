@@ -133,7 +133,8 @@ def _roots(settings: Settings) -> Iterator[Finding]:
 
 def _devices(settings: Settings) -> Iterator[Finding]:
     for device in describe_devices():
-        yield Finding("devices", Health.WELL, device)
+        health = Health.WELL if device.usable else Health.NOTE
+        yield Finding("devices", health, f"{device.name}; {device.note}")
     memory = psutil.virtual_memory()
     yield Finding(
         "devices",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from tagger import pipeline
-from tagger.engines import Engine, select_engine
+from tagger.engines import Engine, EngineName, Precision, select_engine
 from tagger.library import versions
 from tagger.library.lease import Lease, free_dead
 from tagger.library.survey import Survey, still_there, survey
@@ -50,8 +50,8 @@ class TagRequest:
     threads: int
     cache_dir: Path
     model: str | None = None
-    engine: str = "auto"
-    precision: str = "auto"
+    engine: EngineName = "auto"
+    precision: Precision = "auto"
     limits: Limits = field(default_factory=Limits)
     follow_links: bool = False
     retry_failed: bool = False

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 from sqlalchemy import text
 
 from tagger.store.session import Database, open_database
+from tests.photos import EXAMPLES, distinct_jpegs
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "photos"
 TAGGER = [sys.executable, "-c", "from tagger.cli import main; main()"]
 
 
@@ -89,18 +88,7 @@ def photos(tmp_path: Path) -> Path:
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six hundred small photos, each with bytes of its own."""
     folder = tmp_path_factory.mktemp("many")
-    jpegs = []
-    for source in sorted(EXAMPLES.glob("*.jpg"))[:12]:
-        with Image.open(source) as image:
-            small = image.convert("RGB").resize((320, 240))
-            small.save(folder / "master.jpg", quality=85)
-        jpegs.append((folder / "master.jpg").read_bytes())
-    (folder / "master.jpg").unlink()
-    for number in range(600):
-        # A comment segment after the start marker makes the bytes differ and not the picture.
-        comment = b"\xff\xfe\x00\x06%04d" % number
-        jpeg = jpegs[number % len(jpegs)]
-        (folder / f"{number:04d}.jpg").write_bytes(jpeg[:2] + comment + jpeg[2:])
+    distinct_jpegs(folder, 600, (320, 240))
     return folder
 
 

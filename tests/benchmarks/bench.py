@@ -20,7 +20,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from tagger import models
 from tagger.cli.tag import _cores
@@ -30,8 +29,7 @@ from tagger.models import networks
 from tagger.settings import load_settings
 from tagger.sources import Roots, read
 from tagger.values import Batch, ImageRef, Limits, LoadedImage
-
-EXAMPLES = Path(__file__).parents[2] / "examples" / "photos"
+from tests.photos import distinct_jpegs
 
 
 def main() -> None:
@@ -41,7 +39,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=_cores())
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        photos = make_photos(Path(folder) / "photos", options.images)
+        photos = distinct_jpegs(Path(folder) / "photos", options.images, (500, 375))
         loading = loading_rate(photos, options.threads)
         forward = forward_rate(options.threads)
         first, again = whole(Path(folder), photos[0].parent, options.threads)
@@ -59,24 +57,6 @@ def main() -> None:
         "peak memory of tagger tag, MB": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10,
     }
     print(json.dumps(figures, indent=2))
-
-
-def make_photos(folder: Path, number: int) -> list[Path]:
-    """Small photos of real subjects; a comment segment makes the bytes of each its own."""
-    folder.mkdir()
-    jpegs = []
-    for source in sorted(EXAMPLES.glob("*.jpg")):
-        if "truncated" in source.name:
-            continue
-        with Image.open(source) as image:
-            image.convert("RGB").resize((500, 375)).save(folder / "master.jpg", quality=88)
-        jpegs.append((folder / "master.jpg").read_bytes())
-    (folder / "master.jpg").unlink()
-    paths = [folder / f"{index:06d}.jpg" for index in range(number)]
-    for index, path in enumerate(paths):
-        jpeg = jpegs[index % len(jpegs)]
-        path.write_bytes(jpeg[:2] + b"\xff\xfe\x00\x0a%08d" % index + jpeg[2:])
-    return paths
 
 
 def loading_rate(photos: list[Path], threads: int) -> float:

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from tagger.store import catalog, ledger
-from tagger.store.census import Seen, Tally, taking
 from tagger.store.catalog import Model, ModelEntry, TagEntry
+from tagger.store.census import Seen, Tally, taking
 from tagger.store.ledger import Owner, Provenance
 from tagger.store.session import Database
 from tagger.values import ImageFacts, ImageRef, Label, LabelScore, Outcome, OutcomeKind, TagScore

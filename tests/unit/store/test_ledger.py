@@ -86,9 +86,8 @@ def test_every_failure_is_written_with_its_reason(shelf: Shelf) -> None:
     lease = shelf.lease()
     (ref,) = shelf.claim(lease)
     shelf.record(lease, Outcome(ref.image_id, OutcomeKind.CORRUPT, "the file ends in its header"))
-    rows = shelf.rows("SELECT outcome, reason, finished_at IS NOT NULL FROM image_status")
-    assert [tuple(map(str, row)) for row in rows][0][:2] == ("corrupt", "the file ends in its header")
-    assert rows[0][2] in (True, 1)
+    rows = shelf.rows("SELECT outcome, reason FROM image_status WHERE finished_at IS NOT NULL")
+    assert rows == [("corrupt", "the file ends in its header")]
 
 
 def test_copies_share_the_first_writers_scores(shelf: Shelf) -> None:

@@ -9,6 +9,16 @@ from .conftest import ROOT, Shelf, entry
 DOG = {"animal": 0.99, "dog": 0.97, "retriever": 0.6, "cat": 0.1}
 
 
+def _threshold(shelf: Shelf, threshold: float, *tags: str) -> None:
+    for tag in tags:
+        shelf.write(
+            "UPDATE thresholds SET threshold = :threshold "
+            "WHERE tag_id = (SELECT id FROM tags WHERE name = :tag)",
+            threshold=threshold,
+            tag=tag,
+        )
+
+
 def _verdict(shelf: Shelf, name: str, tag: str, verdict: str) -> None:
     shelf.write(
         "INSERT INTO verdicts (image_id, tag_id, verdict, decided_at) "
@@ -33,17 +43,13 @@ def test_a_threshold_that_is_met_exactly_counts(shelf: Shelf) -> None:
 
 def test_thresholds_are_data_and_hold_at_once(shelf: Shelf) -> None:
     shelf.tag(rex=DOG, felix={"animal": 0.9, "cat": 0.45})
-    shelf.write(
-        "UPDATE thresholds SET threshold = 0.1 WHERE tag_id = (SELECT id FROM tags WHERE name = 'cat')"
-    )
+    _threshold(shelf, 0.1, "cat")
     assert "cat" in shelf.effective("rex") and "cat" in shelf.effective("felix")
     assert shelf.counts() == shelf.counted() == {"animal": 2, "dog": 1, "retriever": 1, "cat": 2}
 
 
 def test_an_effective_tag_makes_its_ancestors_effective(shelf: Shelf) -> None:
-    shelf.write(
-        "UPDATE thresholds SET threshold = 0.999 WHERE tag_id IN (SELECT id FROM tags WHERE name IN ('animal', 'dog'))"
-    )
+    _threshold(shelf, 0.999, "animal", "dog")
     shelf.tag(rex=DOG, mutt={"animal": 0.99, "dog": 0.97, "retriever": 0.4})
     assert shelf.effective("rex") == {"animal": 0.99, "dog": 0.97, "retriever": 0.6}
     assert shelf.effective("mutt") == {}
@@ -58,9 +64,7 @@ def test_confirm_is_certain_and_implies_the_ancestors(shelf: Shelf) -> None:
 
 
 def test_reject_implies_the_descendants_and_what_stood_on_them(shelf: Shelf) -> None:
-    shelf.write(
-        "UPDATE thresholds SET threshold = 0.999 WHERE tag_id IN (SELECT id FROM tags WHERE name = 'animal')"
-    )
+    _threshold(shelf, 0.999, "animal")
     shelf.tag(rex=DOG)
     _verdict(shelf, "rex", "dog", "reject")
     assert shelf.effective("rex") == {}
