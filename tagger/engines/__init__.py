@@ -1,0 +1,20 @@
+"""The runtimes: one Protocol, one file for each. They compute; they know no labels and no files.
+
+Importing this package imports neither torch nor OpenVINO.
+"""
+
+from __future__ import annotations
+
+from tagger.engines.protocol import Engine, Precision, Prediction, activate
+from tagger.engines.select import Device, EngineName, describe_devices, select_engine
+
+__all__ = [
+    "Device",
+    "Engine",
+    "EngineName",
+    "Precision",
+    "Prediction",
+    "activate",
+    "describe_devices",
+    "select_engine",
+]

@@ -1,0 +1,123 @@
+"""A network as an OpenVINO graph, kept on disk so that later starts need no PyTorch.
+
+Converting costs about four seconds, most of it PyTorch's own start; reading costs 0.05 s.
+A graph is a folder of two files, written under another name and moved into place whole:
+whoever finds it finds it complete, and of two processes that convert at once the first wins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Any, Final
+
+from tagger.values import Preprocessing
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_LOG = logging.getLogger(__name__)
+_FORMAT: Final = 1
+"""Raised when :func:`_convert` changes what it makes of the same network."""
+
+
+def obtain(
+    runtime: Any,
+    network: Callable[[], nn.Module],
+    preprocessing: Preprocessing,
+    key: str,
+    cache_dir: Path,
+) -> Any:
+    """The graph of a network, from ``cache_dir`` or converted now and kept there.
+
+    Its input is uint8 [batch, crop, crop, 3]; its outputs are float32 logits [batch, C] and
+    features [batch, D]. ``key`` stands for the weights and all else that makes the network what
+    it is; the preprocessing and OpenVINO's version are added to it here. ``network`` is not
+    called when the graph is there. A cache that cannot be written costs time at every start, and
+    nothing else.
+    """
+    folder = cache_dir / "openvino" / _name(runtime, preprocessing, key)
+    kept = _read(runtime, folder)
+    if kept is not None:
+        return kept
+    model = _convert(runtime, network(), preprocessing)
+    _keep(runtime, model, folder)
+    return model
+
+
+def _name(runtime: Any, preprocessing: Preprocessing, key: str) -> str:
+    parts = [_FORMAT, runtime.get_version(), asdict(preprocessing), key]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _read(runtime: Any, folder: Path) -> Any | None:
+    """The graph in ``folder``; None if there is none, or a damaged one, which is then removed."""
+    if not folder.is_dir():
+        return None
+    try:
+        return runtime.Core().read_model(folder / "model.xml")
+    except RuntimeError:
+        _LOG.warning("The cached graph in %s is damaged; making it anew.", folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+
+def _convert(runtime: Any, network: nn.Module, preprocessing: Preprocessing) -> Any:
+    import torch
+
+    side = preprocessing.crop
+    # Two rows, since a tracer takes a dimension of one for a constant.
+    example = torch.zeros(2, 3, side, side)
+    with warnings.catch_warnings():
+        # OpenVINO traces by torch.jit, which PyTorch has deprecated. The way by torch.export
+        # gives the same graph and takes three times as long (6.3 s against 1.9 s).
+        warnings.filterwarnings("ignore", message=r"`torch\.jit", category=FutureWarning)
+        warnings.filterwarnings("ignore", message=r"`torch\.jit", category=DeprecationWarning)
+        model = runtime.convert_model(network, example_input=example, input=[-1, 3, side, side])
+    return _with_preprocessing(runtime, model, preprocessing)
+
+
+def _with_preprocessing(runtime: Any, model: Any, preprocessing: Preprocessing) -> Any:
+    """The same model with uint8 [batch, side, side, 3] for its input, normalised inside."""
+    steps = runtime.preprocess.PrePostProcessor(model)
+    pixels = steps.input(0)
+    pixels.tensor().set_element_type(runtime.Type.u8).set_layout(runtime.Layout("NHWC"))
+    pixels.model().set_layout(runtime.Layout("NCHW"))
+    normalise = pixels.preprocess().convert_element_type(runtime.Type.f32)
+    normalise.mean(list(preprocessing.mean)).scale(list(preprocessing.std))
+    return steps.build()
+
+
+def _keep(runtime: Any, model: Any, folder: Path) -> None:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(mkdtemp(prefix=".unfinished-", dir=folder.parent))
+    except OSError as error:
+        _LOG.warning("The converted network cannot be kept in %s: %s", folder.parent, error)
+        return
+    try:
+        # Full precision: halved weights would shift every logit by about 1e-3.
+        runtime.save_model(model, unfinished / "model.xml", compress_to_fp16=False)
+        _flush(unfinished)
+        unfinished.rename(folder)
+    except (OSError, RuntimeError) as error:
+        # Where another process was faster its graph is there, and this one is not needed.
+        if not folder.is_dir():
+            _LOG.warning("The converted network cannot be kept in %s: %s", folder, error)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _flush(folder: Path) -> None:
+    """To the disk itself: a power cut after the rename must not leave files of zeros."""
+    for path in folder.iterdir():
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())

@@ -1,0 +1,12 @@
+"""Bytes to upright RGB pixels, under limits.
+
+A loader is a :class:`~tagger.loading.protocol.Loader`; each is paired with the device that its
+engine runs on. :class:`~tagger.loading.pillow.PillowLoader` serves the CPU, and says what every
+loader holds to: what a damaged file is worth, and which outcome each failure has.
+"""
+
+from tagger.loading.decode import readable_formats
+from tagger.loading.pillow import LOADING_MEMORY, PillowLoader
+from tagger.loading.protocol import Loader
+
+__all__ = ["LOADING_MEMORY", "Loader", "PillowLoader", "readable_formats"]

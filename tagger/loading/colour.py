@@ -1,0 +1,168 @@
+"""Any of Pillow's modes to 8-bit RGB as a person sees it.
+
+Colours are made after the picture has been made small, when that costs next to nothing: profiles,
+inks, transparency. What cannot be resampled as it is stored (palettes, single bits, straight alpha,
+more than 8 bits) is brought into a mode that can, piece by piece, so that a large picture is never
+held twice.
+"""
+
+from __future__ import annotations
+
+import io
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+from PIL.Image import Image as Picture
+
+from tagger.loading.geometry import Box
+
+# Straight alpha must be multiplied in before pixels are averaged: what is transparent has a
+# colour too, and nobody sees it. RGBa is Pillow's name for that.
+_ALREADY_GOOD = frozenset({"RGB", "L", "CMYK", "LAB", "RGBa"})
+_WITH_ALPHA = frozenset({"RGBA", "RGBa", "LA", "La", "PA"})
+_DEEP = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
+
+# How much of a large picture is converted at one time.
+_BAND_PIXELS = 4_000_000
+
+# A profile is a few kilobytes; those of printing presses a megabyte or two.
+_LARGEST_PROFILE = 4 * 1024 * 1024
+_SPACES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
+
+
+def resampling_mode(image: Picture) -> str:
+    """The mode in which the picture can be averaged: RGB, RGBa, L, CMYK, LAB, or F when deep."""
+    if image.mode in _DEEP:
+        return "F"
+    if _is_transparent(image):
+        return "RGBa"
+    if image.mode == "1":
+        return "L"
+    return image.mode if image.mode in _ALREADY_GOOD else "RGB"
+
+
+def _is_transparent(image: Picture) -> bool:
+    # Pillow's own has_transparency_data fails on palettes that its icons leave behind.
+    in_palette = image.palette is not None and image.palette.mode.endswith("A")
+    return in_palette or image.mode in _WITH_ALPHA or "transparency" in image.info
+
+
+def resample(image: Picture, box: Box, size: int, kernel: Image.Resampling, gap: float) -> Picture:
+    """The part ``box`` of a loaded picture as a square of ``size`` pixels, in a mode for
+    :func:`to_rgb`. ``gap`` is how much larger than wanted a cheap reduction may leave it."""
+    mode, is_float = resampling_mode(image), image.mode == "F"
+    if mode != image.mode or is_float:
+        image, box = _converted(image, box, size, mode, gap)
+    if image.mode == "F":
+        image = _tone_mapped(image, is_float=is_float)
+    return image.resize((size, size), kernel, box=box, reducing_gap=gap)
+
+
+def to_rgb(image: Picture, profile: bytes | None) -> Picture:
+    """8-bit sRGB of a small picture: transparency over white, its profile applied if it changes
+    what one sees. A profile that is broken, or is for other channels, is taken for absent."""
+    if image.mode == "RGBa":
+        image = _over_white(image)
+    transform = _transform(profile, image.mode) if profile or image.mode == "LAB" else None
+    if transform is not None:
+        image = transform.apply(image)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _converted(image: Picture, box: Box, size: int, mode: str, gap: float) -> tuple[Picture, Box]:
+    """The surroundings of ``box`` in another mode, reduced while they are much too large; and the
+    box in them."""
+    left, upper, right, lower = _surroundings(image.size, box, size)
+    factor = max(1, int(min(box[2] - box[0], box[3] - box[1]) / size / gap))
+    wide, high = right - left, lower - upper
+    canvas = Image.new(mode, (-(-wide // factor), -(-high // factor)))
+    rows = max(1, _BAND_PIXELS // wide // factor) * factor
+    for top in range(0, high, rows):
+        band = image.crop((left, upper + top, right, min(upper + top + rows, lower)))
+        converted = _in_mode(band, mode)
+        canvas.paste(converted.reduce(factor) if factor > 1 else converted, (0, top // factor))
+    x0, y0, x1, y1 = ((edge - start) / factor for edge, start in zip(box, (left, upper) * 2, strict=True))
+    return canvas, (x0, y0, min(x1, float(canvas.width)), min(y1, float(canvas.height)))
+
+
+def _surroundings(whole: tuple[int, int], box: Box, size: int) -> tuple[int, int, int, int]:
+    """The box in whole pixels with what a kernel reaches beyond its edge (bicubic: two pixels of
+    the smaller scale on each side)."""
+    x = 2 * max(1.0, (box[2] - box[0]) / size) + 1
+    y = 2 * max(1.0, (box[3] - box[1]) / size) + 1
+    left, upper = max(0, int(box[0] - x)), max(0, int(box[1] - y))
+    return left, upper, min(whole[0], int(box[2] + x) + 1), min(whole[1], int(box[3] + y) + 1)
+
+
+def _in_mode(image: Picture, mode: str) -> Picture:
+    if mode == "RGBa" and image.mode != "RGBA":
+        image = image.convert("RGBA")
+    if mode == "F" and image.mode not in ("I", "I;16"):
+        image = image.convert("I") if image.mode != "F" else image
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _over_white(image: Picture) -> Picture:
+    pixels = np.asarray(image)
+    background = 255 - pixels[..., 3:]
+    # Rounding while averaging may leave a colour a step above its alpha.
+    return Image.fromarray(np.minimum(pixels[..., :3].astype(np.uint16) + background, 255).astype(np.uint8))
+
+
+def _tone_mapped(image: Picture, *, is_float: bool) -> Picture:
+    """Deep greys (mode F) to 8 bits, by the range that the values seem to be meant in."""
+    values = np.nan_to_num(np.asarray(image), nan=0.0, posinf=0.0, neginf=0.0).astype(np.float64)
+    low, high = _meant_range(values, is_float=is_float)
+    levels = (values - low) * (255.0 / (high - low))
+    return Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8))
+
+
+def _meant_range(values: NDArray[np.float64], *, is_float: bool) -> tuple[float, float]:
+    """Black and white of deep greys, which few files state: the first usual white (8, 12, 16 bits;
+    1.0) that holds all values. Fractions must also make use of it, since they may be metres or
+    photons. Else from the darkest to the brightest, without the half per cent at each end, where
+    hot pixels are."""
+    lowest, highest = float(values.min()), float(values.max())
+    whites = (1.0, 255.0, 65535.0) if is_float else (255.0, 4095.0, 65535.0)
+    white = next((white for white in whites if highest <= white), None)
+    if lowest >= 0 and white is not None and (not is_float or highest > white / 4):
+        return 0.0, white
+    low, high = (float(edge) for edge in np.percentile(values, (0.5, 99.5)))
+    if high <= low:
+        low, high = lowest, highest
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+@lru_cache(maxsize=8)
+def _transform(profile: bytes | None, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """From a profile to sRGB; None when there is nothing to do or the profile is of no use.
+
+    Kept, since a library holds few distinct profiles and building one costs more than using it.
+    """
+    try:
+        source = _source_profile(profile)
+        if _SPACES.get(source.profile.xcolor_space) != mode or "srgb" in _description(source):
+            return None
+        return ImageCms.ImageCmsTransform(
+            source,
+            ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")),
+            mode,
+            "RGB",
+            ImageCms.Intent.PERCEPTUAL,
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None
+
+
+def _source_profile(profile: bytes | None) -> ImageCms.ImageCmsProfile:
+    if profile is None:
+        return ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+    if len(profile) > _LARGEST_PROFILE:
+        raise ValueError("no profile is as large as this")
+    return ImageCms.ImageCmsProfile(io.BytesIO(profile))
+
+
+def _description(profile: ImageCms.ImageCmsProfile) -> str:
+    return (profile.profile.profile_description or "").lower()

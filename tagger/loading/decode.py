@@ -1,0 +1,177 @@
+"""From bytes to a picture in memory: opened, small enough, and whole or as whole as it can be.
+
+Formats are named one by one. Left out on purpose: EPS and PostScript, which Pillow hands to
+Ghostscript, a program that runs what the file says; IPTC, whose plugin opens what it contains with
+every format, EPS too; WMF, MPEG and the science formats that Pillow identifies and cannot read.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from io import BytesIO
+
+from PIL import Image, features
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+
+from tagger.loading.damage import Damage, kept_rows
+from tagger.loading.failures import damage_of
+from tagger.loading.quiet import prepare_pillow
+
+# In the order in which libraries hold them: each is asked in turn until one accepts.
+FORMATS = (
+    "JPEG", "PNG", "HEIF", "AVIF", "WEBP", "GIF", "TIFF", "BMP", "JPEG2000", "ICO", "PPM", "TGA", "PSD",
+    "DIB", "ICNS", "CUR", "DDS", "PCX", "DCX", "SGI", "SUN", "QOI", "XBM", "XPM", "IM", "MSP", "PCD",
+    "PIXAR", "FLI", "GBR", "BLP", "FTEX", "SPIDER", "FITS", "IMT", "XVTHUMB", "MCIDAS",
+)  # fmt: skip
+
+# What a decoder raises when the data and not the machine is at fault.
+_DATA_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+
+# Peak memory while decoding in bytes for each pixel, measured on 30-megapixel pictures: the picture
+# itself by its mode, and what the decoder holds beside it by format.
+_PICTURE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
+_DECODER_BYTES = {
+    "WEBP": 13, "JPEG2000": 16, "AVIF": 8, "HEIF": 5, "QOI": 4, "SGI": 3, "FITS": 24, "TIFF": 4, "PSD": 1,
+    "DDS": 5, "BLP": 5, "FTEX": 5, "ICNS": 16, "ICO": 5, "CUR": 5, "MSP": 1, "XPM": 9, "PPM": 2,
+}  # fmt: skip
+
+_JPEG_START = b"\xff\xd8\xff"
+_END_OF_IMAGE = b"\xff\xd9"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_PNG_CHUNK = struct.Struct(">I4s")
+# All that makes up the picture; the rest is text, profiles and times.
+_PNG_PICTURE = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf"})
+
+
+def readable_formats() -> tuple[str, ...]:
+    """The formats, by Pillow's names, that this installation can decode."""
+    prepare_pillow()
+    built = {"AVIF": "avif", "WEBP": "webp", "JPEG": "jpg", "JPEG2000": "jpg_2000", "PNG": "zlib"}
+    return tuple(
+        name for name in FORMATS if name in Image.OPEN and (name not in built or features.check(built[name]))
+    )
+
+
+def open_picture(data: bytes) -> tuple[ImageFile, str | None]:
+    """The picture with its header read and nothing decoded, and what was wrong beside it.
+
+    What stands beside a sound picture does not cost it: a PNG whose text or profile is broken, or
+    unpacks to more than Pillow allows, is opened without them, and a JPEG with a broken index of
+    further pictures as the plain JPEG that it also is.
+
+    Raises:
+        UnidentifiedImageError, or whatever the decoder does with a broken header.
+    """
+    try:
+        return _open(data), None
+    except _DATA_ERRORS:
+        if data.startswith(_JPEG_START):
+            return JpegImageFile(BytesIO(data)), "its index of further pictures is broken"
+        bare = _bare_png(data)
+        if bare is None:
+            raise
+    return _open(bare), "its text or colour profile is broken"
+
+
+def shrink(image: ImageFile, wanted: int) -> tuple[float, float]:
+    """Have a JPEG decoded at 1/2, 1/4 or 1/8, no smaller than ``wanted`` on its shorter side.
+
+    Returns:
+        The width and height of the stored picture at the scale it will be decoded at, fractions
+        included: the decoded one is rounded up.
+    """
+    drafted = image.draft(None, (wanted, wanted)) if image.format in ("JPEG", "MPO") else None
+    return drafted[1][2:] if drafted else (float(image.width), float(image.height))
+
+
+def decode(image: ImageFile, data: bytes, wanted: int) -> tuple[Image.Image, Damage | None]:
+    """Decode a picture that was opened from ``data`` and shrunk to ``wanted``.
+
+    Raises:
+        What the decoder raises, when nothing can be shown.
+    """
+    try:
+        image.load()
+    except _DATA_ERRORS as error:
+        picture = _salvaged(image, data, wanted, error)
+        return picture, Damage(damage_of(error), kept_rows(picture) / picture.height)
+    return image, None
+
+
+def decoding_bytes(image: ImageFile, stored: tuple[int, int]) -> int:
+    """About how much memory decoding will take at its peak; ``stored`` is the size in the file,
+    ``image.size`` what it will be decoded at."""
+    picture = _PICTURE_BYTES.get(image.mode, 4)
+    pixels = image.width * image.height
+    decoder = pixels * _DECODER_BYTES.get(image.format or "", 0)
+    return pixels * picture + decoder + _coefficient_bytes(image, stored)
+
+
+def _coefficient_bytes(image: ImageFile, stored: tuple[int, int]) -> int:
+    """A progressive JPEG is held whole as coefficients, two bytes each, at any scale."""
+    layers = getattr(image, "layer", None)
+    if not layers or not image.info.get("progressive"):
+        return 0
+    widest, highest = (max(1, *(layer[side] for layer in layers)) for side in (1, 2))
+    samples = sum(layer[1] * layer[2] for layer in layers) / (widest * highest)
+    return int(2 * samples * stored[0] * stored[1])
+
+
+def _open(data: bytes) -> ImageFile:
+    return Image.open(BytesIO(data), formats=FORMATS)
+
+
+def _salvaged(image: ImageFile, data: bytes, wanted: int, error: Exception) -> Image.Image:
+    """What the decoder had made before it failed; raises ``error`` again when that is nothing."""
+    if image.format in ("JPEG", "MPO"):
+        ended = _ended_jpeg(data, wanted)
+        if ended is not None:
+            return ended
+    if _is_interlaced(image):
+        raise error
+    image.tile = []
+    try:
+        image.load()
+    except Exception:
+        raise error from None
+    return image
+
+
+def _ended_jpeg(data: bytes, wanted: int) -> Image.Image | None:
+    """The JPEG decoded again with the marker that its end lacks, which makes the decoder give up
+    what it holds: unfinished rows, and all of a progressive picture so far."""
+    image = _open(data + _END_OF_IMAGE)
+    shrink(image, wanted)
+    try:
+        image.load()
+    except _DATA_ERRORS:
+        return None
+    return image
+
+
+def _is_interlaced(image: ImageFile) -> bool:
+    """Whether rows are stored out of order, so that what is missing lies between what is there."""
+    if image.format == "GIF":
+        # (bits, interlace, transparency), as Pillow hands them to its decoder.
+        return any(isinstance(tile.args, tuple) and bool(tile.args[1]) for tile in image.tile)
+    return bool(image.info.get("interlace"))
+
+
+def _bare_png(data: bytes) -> bytes | None:
+    """A PNG without the chunks that the picture does not need; None if that changes nothing."""
+    if not data.startswith(_PNG_START):
+        return None
+    kept, position = [_PNG_START], len(_PNG_START)
+    while position + _PNG_CHUNK.size <= len(data):
+        length, name = _PNG_CHUNK.unpack_from(data, position)
+        end = position + _PNG_CHUNK.size + length + 4
+        if not re.fullmatch(rb"[A-Za-z]{4}", name):
+            break
+        if name in _PNG_PICTURE:
+            kept.append(data[position:end])
+        position = end
+    bare = b"".join(kept)
+    return bare if len(bare) < len(data) else None

@@ -1,0 +1,65 @@
+"""Which part of a stored picture becomes the network's square.
+
+The weights were trained on pictures whose shorter side is resized and whose centre is then cut
+out, upright. Both steps are one here: the part of the stored picture that ends up inside the crop
+is worked out first, in fractions of its pixels, and only that is resampled. The numbers are those
+of torchvision's ``Resize(int)`` and ``CenterCrop``, rounding included.
+"""
+
+from __future__ import annotations
+
+from PIL.Image import Transpose
+
+Size = tuple[int, int]
+Box = tuple[float, float, float, float]
+
+# What turns stored pixels upright, for each EXIF orientation (EXIF 2.32, tag 0x0112).
+TURNS = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+_SWAPS_SIDES = frozenset({5, 6, 7, 8})
+_MIRRORS_X = frozenset({2, 3, 7, 8})
+_MIRRORS_Y = frozenset({3, 4, 6, 7})
+
+# Where the bottom edge of the stored picture is for somebody who sees it upright.
+STORED_BOTTOM = {1: "lower", 2: "lower", 3: "upper", 4: "upper", 5: "right", 6: "left", 7: "left", 8: "right"}
+
+
+def upright_size(stored: Size, orientation: int) -> Size:
+    """Width and height as a person sees them."""
+    width, height = stored
+    return (height, width) if orientation in _SWAPS_SIDES else (width, height)
+
+
+def crop_box(stored: Size, orientation: int, resize: int, crop: int) -> Box:
+    """The part of the stored picture, (left, upper, right, lower), that becomes the crop."""
+    width, height = stored
+    box = _upright_box(upright_size(stored, orientation), resize, crop)
+    x0, y0, x1, y1 = (box[1], box[0], box[3], box[2]) if orientation in _SWAPS_SIDES else box
+    if orientation in _MIRRORS_X:
+        x0, x1 = width - x1, width - x0
+    if orientation in _MIRRORS_Y:
+        y0, y1 = height - y1, height - y0
+    # Rounding in the last bit must not leave the picture.
+    return max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
+
+
+def scaled(box: Box, stored: Size, extent: tuple[float, float]) -> Box:
+    """The same part where the stored picture takes up ``extent`` pixels, maybe fractions of them."""
+    x, y = extent[0] / stored[0], extent[1] / stored[1]
+    return box[0] * x, box[1] * y, min(box[2] * x, extent[0]), min(box[3] * y, extent[1])
+
+
+def _upright_box(size: Size, resize: int, crop: int) -> Box:
+    width, height = size
+    short = min(size)
+    resized = int(resize * width / short), int(resize * height / short)
+    left, upper = (round((side - crop) / 2) for side in resized)
+    x, y = width / resized[0], height / resized[1]
+    return left * x, upper * y, (left + crop) * x, (upper + crop) * y

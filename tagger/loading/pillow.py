@@ -1,0 +1,172 @@
+"""The loader of the CPU engines: Pillow decodes, and only the crop is resampled.
+
+What all loaders hold to, whatever decodes:
+
+**Damage.** A picture that breaks off or turns to noise is worth what a person would still see in
+it. When at least half of its rows are there, those rows are taken for the picture, and the note
+says what is missing (``damaged: the file ends early; the lower 30% of the picture is missing``).
+With less, it is ``corrupt``: tags of a strip of sky help nobody. That holds for JPEG, PNG, GIF,
+TIFF, BMP and all that are decoded row by row; a progressive JPEG is taken as coarse as it is. WebP,
+AVIF and HEIF are all or nothing by their decoders, and interlaced PNG and GIF by their nature.
+Errors that the decoder itself passes over (noise within a JPEG) are not known here.
+
+**Limits.** Bytes are limited where files are read. Pixels are counted from the header, before
+anything is decoded; so is the memory that decoding will take, of which all threads together hold
+no more than ``memory``.
+
+**First picture.** Of animations the first frame, of documents the first page, of HEIF the primary
+image, of icons the largest.
+
+**As a person sees it.** Turned by EXIF; transparency over white; colour profiles applied; inverted
+and plain CMYK alike; more than 8 bits brought down by the range that is used.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+from PIL import Image
+from PIL.ImageFile import ImageFile
+
+from tagger.errors import ModelError
+from tagger.loading.budget import Budget
+from tagger.loading.colour import resample, to_rgb
+from tagger.loading.damage import Damage
+from tagger.loading.decode import decode, decoding_bytes, open_picture, shrink
+from tagger.loading.facts import Exif, image_facts, orientation_of, read_exif
+from tagger.loading.failures import RefusalError, explain, too_many_pixels
+from tagger.loading.geometry import STORED_BOTTOM, TURNS, Size, crop_box, scaled
+from tagger.loading.quiet import prepare_pillow, quiet_warnings
+from tagger.values import (
+    FileContent,
+    ImageFacts,
+    Limits,
+    LoadedImage,
+    LoadFailure,
+    OutcomeKind,
+    Preprocessing,
+)
+
+_LOG = logging.getLogger(__name__)
+
+# With the model and its runtime (about 0.8 GB) this keeps a process under 2 GB, and it is enough
+# for a PNG or BMP of 200 megapixels.
+LOADING_MEMORY = 1_000_000_000
+
+_KERNELS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+# How many times larger than wanted a picture may be left by the cheap reductions (a JPEG's own
+# scaling, block averages) before the exact kernel.
+_JPEG_GAP = 1.0
+_GAP = 2.0
+
+# A picture of which less is there is corrupt.
+_LEAST_KEPT = 0.5
+
+
+class PillowLoader:
+    """Loads for one preprocessing; thread-safe, and best used by all threads of a process.
+
+    Args:
+        preprocessing: the square that the weights want; ``resize`` must not be below ``crop``.
+        limits: what one image may cost.
+        memory: bytes that all decoding at one time may take; a picture that needs more is
+            ``too_large``.
+
+    Raises:
+        ModelError: the preprocessing cannot be done.
+    """
+
+    name = "pillow"
+
+    def __init__(
+        self, preprocessing: Preprocessing, limits: Limits | None = None, *, memory: int = LOADING_MEMORY
+    ) -> None:
+        if not 0 < preprocessing.crop <= preprocessing.resize:
+            raise ModelError(
+                f"a crop of {preprocessing.crop} does not fit into {preprocessing.resize} pixels"
+            )
+        self._preprocessing = preprocessing
+        self._limits = limits or Limits()
+        self._budget = Budget(memory)
+        prepare_pillow(self._limits.max_pixels)
+
+    def load(self, file: FileContent) -> LoadedImage | LoadFailure:
+        """One picture as the model wants it, or why there is none; never raises for a file."""
+        quiet_warnings()
+        facts: ImageFacts | None = None
+        try:
+            image, aside = open_picture(file.data)
+            with image:
+                exif = read_exif(image)
+                facts = image_facts(image.format, image.size, exif)
+                self._check_pixels(image.size)
+                return self._loaded(file, image, exif, aside)
+        except Exception as error:  # the one place: decoders raise nearly everything
+            _LOG.debug("loading failed: %s", file.uri, exc_info=True)
+            opened = facts.format if facts else None
+            kind, reason = explain(error, file.data, self._limits.max_pixels, opened=opened)
+            return LoadFailure(file.image_id, kind, reason, file.digest, facts)
+
+    def _loaded(self, file: FileContent, image: ImageFile, exif: Exif, aside: str | None) -> LoadedImage:
+        stored, wanted = image.size, round(self._preprocessing.resize * _JPEG_GAP)
+        extent = shrink(image, wanted)
+        needed = decoding_bytes(image, stored)
+        self._check_memory(needed)
+        with self._budget.taking(needed):
+            picture, damage = decode(image, file.data, wanted)
+            # What a PNG keeps behind its pixels is known only now.
+            exif = exif or read_exif(image)
+            turn = orientation_of(exif)
+            note = _note(damage, aside, turn)
+            small = self._resampled(picture, stored, extent, turn, damage)
+        rgb = to_rgb(small, image.info.get("icc_profile"))
+        upright = rgb.transpose(TURNS[turn]) if turn in TURNS else rgb
+        facts = image_facts(image.format, stored, exif)
+        return LoadedImage(file.image_id, file.digest, facts, np.asarray(upright), note)
+
+    def _resampled(
+        self,
+        picture: Image.Image,
+        stored: Size,
+        extent: tuple[float, float],
+        turn: int,
+        damage: Damage | None,
+    ) -> Image.Image:
+        """The crop of a decoded picture, of its sound rows alone if it is damaged."""
+        want, kept = self._preprocessing, damage.kept if damage else 1.0
+        sound = stored[0], max(1, round(stored[1] * kept))
+        box = crop_box(sound, turn, want.resize, want.crop)
+        part = scaled(box, sound, (extent[0], extent[1] * kept))
+        return resample(picture, part, want.crop, _KERNELS[want.interpolation], _GAP)
+
+    def _check_pixels(self, stored: Size) -> None:
+        pixels = stored[0] * stored[1]
+        if pixels > self._limits.max_pixels:
+            reason = too_many_pixels(pixels, self._limits.max_pixels)
+            raise RefusalError(OutcomeKind.TOO_LARGE, f"{stored[0]} x {stored[1]}: {reason}")
+
+    def _check_memory(self, needed: int) -> None:
+        if needed > self._budget.total:
+            has = f"{self._budget.total / 1e6:.0f} MB"
+            reason = f"decoding it would take {needed / 1e6:.0f} MB of memory, the limit is {has}"
+            raise RefusalError(OutcomeKind.TOO_LARGE, reason)
+
+
+def _note(damage: Damage | None, aside: str | None, turn: int) -> str | None:
+    """What a person should know of a picture that is shown in spite of it.
+
+    Raises:
+        RefusalError: too little of it is there.
+    """
+    if damage is None:
+        return f"damaged: {aside}" if aside else None
+    side = STORED_BOTTOM[turn]
+    missing = round(100 * (1 - damage.kept))
+    if damage.kept < _LEAST_KEPT:
+        kept = "nothing" if damage.kept == 0 else f"no more than {max(1, 100 - missing)}%"
+        raise RefusalError(OutcomeKind.CORRUPT, f"{damage.cause}; {kept} of the picture is there")
+    if missing == 0:
+        return f"damaged: {damage.cause}; next to nothing of the picture is missing"
+    return f"damaged: {damage.cause}; the {side} {missing}% of the picture is missing"

@@ -1,0 +1,24 @@
+"""The models: what each is (spec, registry) and the networks themselves.
+
+Importing this package does not import torch; :mod:`tagger.models.networks` and the families do.
+A network here is a ``torch.nn.Module`` that takes normalised pixels, float32 [B, 3, S, S], and
+returns two float tensors: logits [B, C] and features [B, D], the pooled vector before the
+classifier.
+"""
+
+from __future__ import annotations
+
+from tagger.models.registry import Registry, all_specs, get, names, register
+from tagger.models.spec import Activation, ModelSpec, PublishedAccuracy, WeightsSource
+
+__all__ = [
+    "Activation",
+    "ModelSpec",
+    "PublishedAccuracy",
+    "Registry",
+    "WeightsSource",
+    "all_specs",
+    "get",
+    "names",
+    "register",
+]

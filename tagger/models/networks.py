@@ -1,0 +1,49 @@
+"""From a spec to a network that can run. Imports torch; the rest of a spec's life does not.
+
+A family is a module with ``create(architecture, classes)`` and a line in ``_FAMILIES``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from torch import nn
+
+from tagger.errors import ModelError
+from tagger.models import efficientnet_lite, weights
+from tagger.models.spec import ModelSpec
+
+_FAMILIES: Final[Mapping[str, Callable[[str, int], nn.Module]]] = {
+    "EfficientNet-Lite": efficientnet_lite.create,
+}
+
+
+def build(spec: ModelSpec, weights_file: Path | None = None) -> nn.Module:
+    """The network of ``spec`` on the CPU, with its weights, ready to predict (eval mode).
+
+    It takes normalised pixels, float32 [B, 3, crop, crop], and returns logits [B, label_count]
+    and features [B, feature_size]. ``weights_file`` is read instead of the installed package's;
+    it must be the same file by its digest.
+
+    Raises:
+        ModelError: the family is not known here.
+        WeightsError: the weights are absent, wrong, unsafe or do not fit (a ModelError too).
+    """
+    network = create(spec)
+    weights.fill(network, weights.load(spec.weights, weights_file), origin=f"of {spec.name}")
+    return network.eval()
+
+
+def create(spec: ModelSpec) -> nn.Module:
+    """The network of ``spec`` with random weights, in training mode.
+
+    Raises:
+        ModelError: the family or the architecture is not known here.
+    """
+    try:
+        family = _FAMILIES[spec.family]
+    except KeyError:
+        raise ModelError(f"Model {spec.name}: no network here is of the family {spec.family}.") from None
+    return family(spec.architecture, spec.label_count)

@@ -1,0 +1,65 @@
+"""The models that can be asked for by name. Torch is not imported here.
+
+Models are registered at start-up, from one thread; looking them up is safe from any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from tagger.errors import ModelError
+from tagger.models.catalogue import BUILT_IN
+from tagger.models.spec import ModelSpec
+
+
+class Registry:
+    """Specs by name, in the order in which they were registered; a name stands for one."""
+
+    def __init__(self, specs: Iterable[ModelSpec] = ()) -> None:
+        self._specs: dict[str, ModelSpec] = {}
+        for spec in specs:
+            self.register(spec)
+
+    def register(self, spec: ModelSpec) -> None:
+        """Add a model.
+
+        Raises:
+            ModelError: the name is taken, even by an equal spec: two places that register the
+                same model are a mistake that would hide the next one.
+        """
+        if spec.name in self._specs:
+            raise ModelError(f"A model called {spec.name} is registered already; choose another name.")
+        self._specs[spec.name] = spec
+
+    def get(self, name: str) -> ModelSpec:
+        """The model of that name.
+
+        Raises:
+            ModelError: there is none; the message names the nearest, or all.
+        """
+        try:
+            return self._specs[name]
+        except KeyError:
+            raise ModelError(f"There is no model called {name}; {self._hint(name)}") from None
+
+    def names(self) -> tuple[str, ...]:
+        """All names, in the order of registration."""
+        return tuple(self._specs)
+
+    def all_specs(self) -> tuple[ModelSpec, ...]:
+        """All models, in the order of registration."""
+        return tuple(self._specs.values())
+
+    def _hint(self, name: str) -> str:
+        near = get_close_matches(name.lower(), self._specs, n=1)
+        if near:
+            return f"did you mean {near[0]}?"
+        return f"the models are: {', '.join(self._specs) or 'none'}."
+
+
+_models = Registry(BUILT_IN)
+register = _models.register
+get = _models.get
+names = _models.names
+all_specs = _models.all_specs

@@ -1,1 +1,0 @@
-"""The Celery application over the library."""
