@@ -86,11 +86,18 @@ def tag(
         with _watching(progress and not as_json) as watch:
             report = tagging.tag(database, request, watch)
         photos = lookup.photos(database, [str(path) for path in paths], request.roots, SHOWN) if show else []
+        place = database.path or database.url
     if as_json:
         print_json(_as_json(report) | ({"photos": [_photo_json(photo) for photo in photos]} if show else {}))
     else:
         _print_photos(photos)
-        _print_summary(report, settings.database)
+        _print_summary(report)
+        where = f" --db {db}" if db and "://" not in db else ""  # a URL may hold a password
+        out.print(
+            f"Database: {place}. Try `tagger tags{where}`, `tagger search dog{where}`.",
+            highlight=False,
+            style="dim",
+        )
     raise typer.Exit(_exit_code(report, strict))
 
 
@@ -201,7 +208,7 @@ def _tags_cell(photo: Photo) -> Text:
     return Text(", ").join(Text(f"{hit.tag} ") + confidence(hit.confidence) for hit in photo.tags)
 
 
-def _print_summary(report: tagging.TagReport, place: str) -> None:
+def _print_summary(report: tagging.TagReport) -> None:
     for warning in report.survey.warnings:
         errors.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
     _print_scan(report)
@@ -216,7 +223,6 @@ def _print_summary(report: tagging.TagReport, place: str) -> None:
             f"`tagger models promote {report.model.name}` makes them hold.",
             highlight=False,
         )
-    out.print(f"Database: {place}. Try `tagger tags`, `tagger search dog`.", highlight=False, style="dim")
 
 
 def _print_scan(report: tagging.TagReport) -> None:

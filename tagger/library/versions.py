@@ -95,6 +95,8 @@ def register(database: Database, choice: Choice) -> Model:
     """The model's version in this database, made if it is new, with tallies that hold."""
     with database.writing() as connection:
         model = catalog.register_model(connection, choice.entry)
+    # Apart: making a partition waits for all who write scores, and these wait for the tallies.
+    with database.writing() as connection:
         counts.refresh(connection)
     return model
 

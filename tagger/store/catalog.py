@@ -36,8 +36,11 @@ from tagger.store.schema import (
     TagRow,
     ThresholdRow,
 )
-from tagger.store.session import now
+from tagger.store.session import exclusive, now
 from tagger.values import Label
+
+_MODELS = 7_461_678
+"""Guards the models: two machines that start at once must not both register one."""
 
 GROUP = 500
 """Values in one IN list: SQLite allows 32,766 parameters, and plans stay cached."""
@@ -93,6 +96,7 @@ def register_model(connection: Connection, entry: ModelEntry) -> Model:
 
     The first version of a vocabulary is live at once; later ones wait to be promoted.
     """
+    exclusive(connection, _MODELS)
     found = find_fingerprint(connection, entry.fingerprint)
     if found is not None:
         return found

@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, bindparam, delete, select, text, update
 
 from tagger.store.schema import StaleTagRow, TallyRow
+from tagger.store.session import exclusive
 
-_LOCK = 7_461_677
-"""PostgreSQL advisory lock: two writers that count at once would each miss the other's images."""
+_TALLIES = 7_461_677
+"""Guards the tallies: two writers that count at once would each miss the other's images."""
 
 
 @contextmanager
@@ -26,7 +27,7 @@ def kept_up(connection: Connection, image_ids: Sequence[int]) -> Iterator[None]:
 
     Images that the block deletes count as gone.
     """
-    _lock(connection)
+    exclusive(connection, _TALLIES)
     before = _effective(connection, image_ids)
     yield
     after = _effective(connection, image_ids)
@@ -38,7 +39,7 @@ def refresh(connection: Connection) -> int:
     """Count again what a threshold or the live model has changed; how many tags that were."""
     if connection.execute(select(StaleTagRow.tag_id).limit(1)).first() is None:
         return 0
-    _lock(connection)
+    exclusive(connection, _TALLIES)
     stale = list(connection.execute(select(StaleTagRow.tag_id)).scalars())
     connection.execute(delete(TallyRow).where(TallyRow.tag_id.in_(select(StaleTagRow.tag_id))))
     connection.execute(
@@ -49,11 +50,6 @@ def refresh(connection: Connection) -> int:
     )
     connection.execute(delete(StaleTagRow))
     return len(stale)
-
-
-def _lock(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
 
 
 def _effective(connection: Connection, image_ids: Sequence[int]) -> Counter[int]:

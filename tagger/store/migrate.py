@@ -18,10 +18,10 @@ from sqlalchemy import inspect
 
 import tagger
 from tagger.errors import DatabaseError
-from tagger.store.session import Database
+from tagger.store.session import Database, exclusive
 
-UPGRADE_LOCK = 7_461_676
-"""PostgreSQL advisory lock, so that two machines that start at once do not both migrate."""
+_SCHEMA = 7_461_676
+"""Guards the schema: two machines that start at once must not both migrate."""
 
 
 def upgrade(database: Database) -> str:
@@ -29,8 +29,7 @@ def upgrade(database: Database) -> str:
     if database.path is not None:
         database.path.parent.mkdir(parents=True, exist_ok=True)
     with database.writing() as connection:
-        if not database.is_sqlite:
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({UPGRADE_LOCK})")
+        exclusive(connection, _SCHEMA)
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -98,6 +98,15 @@ def now(connection: Connection) -> datetime:
     return moment.astimezone(UTC)
 
 
+def exclusive(connection: Connection, key: int) -> None:
+    """Let one transaction at a time go on from here; the others wait for its end (PostgreSQL).
+
+    ``key`` is any number that stands for what is guarded. SQLite has one writer anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({key})")
+
+
 def locked(
     connection: Connection, statement: Select[*Columns], of: type[Base], *, skip: bool = False
 ) -> Select[*Columns]:

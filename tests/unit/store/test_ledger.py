@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -14,7 +15,7 @@ from tagger.store.owners import is_dead, this_process
 from tagger.store.session import Database, open_database
 from tagger.values import Outcome, OutcomeKind
 
-from .conftest import ROOT, Shelf, outcome
+from .conftest import ROOT, Shelf, entry, outcome
 
 DOG = {"animal": 0.99, "dog": 0.97}
 
@@ -196,16 +197,12 @@ def test_forgetting_leaves_no_trace_and_spares_the_rest(shelf: Shelf) -> None:
 def test_promotion_waits_for_the_last_image(shelf: Shelf) -> None:
     shelf.tag(a=DOG)
     with shelf.database.writing() as connection:
-        from .conftest import entry
-
         candidate = catalog.register_model(connection, entry("b" * 64))
         with pytest.raises(ModelError, match="no outcome yet for 1 image"):
             catalog.promote(connection, candidate)
 
 
 def test_registering_again_changes_nothing(shelf: Shelf) -> None:
-    from .conftest import entry
-
     shelf.write("UPDATE thresholds SET threshold = 0.9")
     with shelf.database.writing() as connection:
         assert catalog.register_model(connection, entry()) == shelf.model
@@ -237,3 +234,13 @@ def test_a_backup_is_a_whole_database_and_overwrites_nothing(sqlite: Database, t
     copy.close()
     with pytest.raises(DatabaseError, match="there already"):
         migrate.backup(sqlite, target)
+
+
+def test_two_machines_that_start_at_once_register_one_model(database: Database) -> None:
+    def register(_: int) -> catalog.Model:
+        with database.writing() as connection:
+            return catalog.register_model(connection, entry())
+
+    with ThreadPoolExecutor(4) as pool:
+        models = set(pool.map(register, range(4)))
+    assert len(models) == 1
