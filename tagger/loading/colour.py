@@ -25,7 +25,7 @@ _WITH_ALPHA = frozenset({"RGBA", "RGBa", "LA", "La", "PA"})
 _DEEP = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 
 # How much of a large picture is converted at one time.
-_BAND_PIXELS = 4_000_000
+_BAND_PIXELS = 1_000_000
 
 # A profile is a few kilobytes; those of printing presses a megabyte or two.
 _LARGEST_PROFILE = 4 * 1024 * 1024

@@ -1,7 +1,7 @@
 """What is still there of a broken picture.
 
-A decoder that fails has often filled the upper part of the picture already. The rest is of one
-colour, black or the grey that JPEG's missing blocks become, so the rows that hold something can be
+A decoder that fails has often filled a part of the picture already. The rest is of one colour,
+black or the grey that JPEG's missing blocks become, so the rows that hold something can be
 counted, whatever the format.
 """
 
@@ -17,27 +17,42 @@ _STEP = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """``cause`` in words; ``kept`` is the share of the stored rows that hold something, 0 to 1."""
+    """``cause`` in words. ``kept`` is the share of the stored rows that hold something, 0 to 1;
+    they begin at the stored top, or end at the stored bottom if ``from_bottom``."""
 
     cause: str
     kept: float
+    from_bottom: bool = False
 
 
-def kept_rows(image: Picture) -> int:
-    """How many rows, counted from the stored top, lie above the blank ones at the bottom."""
-    width, height = image.size
-    blank = image.crop((0, height - 1, width, height)).getextrema()
+def damage_in(picture: Picture, cause: str, *, from_bottom: bool) -> Damage:
+    """Judge a picture of which the decoder gave a part, in the order of its rows."""
+    return Damage(cause, 1 - _blank_rows(picture, at_top=from_bottom) / picture.height, from_bottom)
+
+
+def _blank_rows(picture: Picture, *, at_top: bool) -> int:
+    """How many rows at one end are of the one colour that the outermost row is."""
+    width, height = picture.size
+    blank = _row_colours(picture, 0, 1, at_top=at_top)
     if not _is_one_colour(blank):
-        return height
-    row, step = height, max(1, _STEP // width)
+        return 0
+    rows, step = 0, max(1, _STEP // width)
     while step:
-        while row >= step and image.crop((0, row - step, width, row)).getextrema() == blank:
-            row -= step
+        while rows + step <= height and _row_colours(picture, rows, step, at_top=at_top) == blank:
+            rows += step
         step //= 2
-    return row
+    return rows
 
 
-def _is_one_colour(extrema: tuple[float, float] | tuple[tuple[int, int], ...]) -> bool:
-    """Whether Pillow's (least, greatest), for one channel or for each, leave one value."""
+_Extrema = tuple[float, float] | tuple[tuple[int, int], ...]
+
+
+def _row_colours(picture: Picture, start: int, rows: int, *, at_top: bool) -> _Extrema:
+    """Pillow's (least, greatest), for one channel or for each, of rows counted from one end."""
+    first = start if at_top else picture.height - start - rows
+    return picture.crop((0, first, picture.width, first + rows)).getextrema()
+
+
+def _is_one_colour(extrema: _Extrema) -> bool:
     channels = [pair if isinstance(pair, tuple) else extrema for pair in extrema]
     return all(least == greatest for least, greatest in channels)

@@ -16,13 +16,14 @@ from PIL import Image, features
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
-from tagger.loading.damage import Damage, kept_rows
-from tagger.loading.failures import damage_of
+from tagger.loading.damage import Damage, damage_in
+from tagger.loading.failures import cause_of
 from tagger.loading.quiet import prepare_pillow
 
-# In the order in which libraries hold them: each is asked in turn until one accepts.
+# In the order in which libraries hold them: each is asked in turn until one accepts. AVIF comes
+# before HEIF: both claim containers of brand mif1, and only the first sees at once what is not its.
 FORMATS = (
-    "JPEG", "PNG", "HEIF", "AVIF", "WEBP", "GIF", "TIFF", "BMP", "JPEG2000", "ICO", "PPM", "TGA", "PSD",
+    "JPEG", "PNG", "AVIF", "HEIF", "WEBP", "GIF", "TIFF", "BMP", "JPEG2000", "ICO", "PPM", "TGA", "PSD",
     "DIB", "ICNS", "CUR", "DDS", "PCX", "DCX", "SGI", "SUN", "QOI", "XBM", "XPM", "IM", "MSP", "PCD",
     "PIXAR", "FLI", "GBR", "BLP", "FTEX", "SPIDER", "FITS", "IMT", "XVTHUMB", "MCIDAS",
 )  # fmt: skip
@@ -34,8 +35,8 @@ _DATA_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.e
 # itself by its mode, and what the decoder holds beside it by format.
 _PICTURE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
 _DECODER_BYTES = {
-    "WEBP": 13, "JPEG2000": 16, "AVIF": 8, "HEIF": 5, "QOI": 4, "SGI": 3, "FITS": 24, "TIFF": 4, "PSD": 1,
-    "DDS": 5, "BLP": 5, "FTEX": 5, "ICNS": 16, "ICO": 5, "CUR": 5, "MSP": 1, "XPM": 9, "PPM": 2,
+    "WEBP": 13, "JPEG2000": 21, "AVIF": 8, "HEIF": 5, "QOI": 4, "SGI": 3, "FITS": 24, "TIFF": 4, "PSD": 1,
+    "DDS": 5, "BLP": 5, "FTEX": 5, "ICNS": 21, "ICO": 5, "CUR": 5, "MSP": 1, "XPM": 9, "PPM": 7,
 }  # fmt: skip
 
 _JPEG_START = b"\xff\xd8\xff"
@@ -93,11 +94,12 @@ def decode(image: ImageFile, data: bytes, wanted: int) -> tuple[Image.Image, Dam
     Raises:
         What the decoder raises, when nothing can be shown.
     """
+    from_bottom = _is_stored_from_bottom(image)
     try:
         image.load()
     except _DATA_ERRORS as error:
         picture = _salvaged(image, data, wanted, error)
-        return picture, Damage(damage_of(error), kept_rows(picture) / picture.height)
+        return picture, damage_in(picture, cause_of(error), from_bottom=from_bottom)
     return image, None
 
 
@@ -150,6 +152,15 @@ def _ended_jpeg(data: bytes, wanted: int) -> Image.Image | None:
     except _DATA_ERRORS:
         return None
     return image
+
+
+def _is_stored_from_bottom(image: ImageFile) -> bool:
+    """Whether the lowest row comes first, as in most BMP and TGA files."""
+    tile = image.tile[0] if image.tile else None
+    if tile is None or tile.codec_name not in ("raw", "tga_rle") or not isinstance(tile.args, tuple):
+        return False
+    # Pillow tells these two decoders the direction of rows among their arguments.
+    return -1 in tile.args
 
 
 def _is_interlaced(image: ImageFile) -> bool:

@@ -26,7 +26,7 @@ _ENDS_EARLY = re.compile(
 )
 _NO_DECODER = re.compile(
     r"unsupported|not (yet )?supported|cannot handle|unimplemented|not implemented|unknown (?!filter)|"
-    r"no (such )?decoder|decoder .* not available|unable to determine|not one of the allowed",
+    r"no (such )?decoder|not been built|decoder .* not available|unable to determine|not one of the allowed",
     re.IGNORECASE,
 )
 _BOMB = re.compile(r"\((\d+) pixels\)")
@@ -71,7 +71,7 @@ def too_many_pixels(pixels: int | None, limit: int) -> str:
     return f"{counted}, the limit is {limit / 1e6:.4g} megapixels (TAGGER_MAX_PIXELS)"
 
 
-def damage_of(error: Exception) -> str:
+def cause_of(error: Exception) -> str:
     """What is wrong with the data of a picture of which something can still be shown."""
     return "the file ends early" if _ENDS_EARLY.search(str(error)) else "its data is broken"
 

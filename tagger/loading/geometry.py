@@ -28,13 +28,19 @@ _MIRRORS_X = frozenset({2, 3, 7, 8})
 _MIRRORS_Y = frozenset({3, 4, 6, 7})
 
 # Where the bottom edge of the stored picture is for somebody who sees it upright.
-STORED_BOTTOM = {1: "lower", 2: "lower", 3: "upper", 4: "upper", 5: "right", 6: "left", 7: "left", 8: "right"}
+_BOTTOM = {1: "lower", 2: "lower", 3: "upper", 4: "upper", 5: "right", 6: "left", 7: "left", 8: "right"}
+_OPPOSITE = {"lower": "upper", "upper": "lower", "left": "right", "right": "left"}
 
 
 def upright_size(stored: Size, orientation: int) -> Size:
     """Width and height as a person sees them."""
     width, height = stored
     return (height, width) if orientation in _SWAPS_SIDES else (width, height)
+
+
+def missing_side(orientation: int, *, at_top: bool) -> str:
+    """Where an edge of the stored picture, the bottom or the top, is for a person."""
+    return _OPPOSITE[_BOTTOM[orientation]] if at_top else _BOTTOM[orientation]
 
 
 def crop_box(stored: Size, orientation: int, resize: int, crop: int) -> Box:

@@ -36,7 +36,7 @@ from tagger.loading.damage import Damage
 from tagger.loading.decode import decode, decoding_bytes, open_picture, shrink
 from tagger.loading.facts import Exif, image_facts, orientation_of, read_exif
 from tagger.loading.failures import RefusalError, explain, too_many_pixels
-from tagger.loading.geometry import STORED_BOTTOM, TURNS, Size, crop_box, scaled
+from tagger.loading.geometry import TURNS, Size, crop_box, missing_side, scaled
 from tagger.loading.quiet import prepare_pillow, quiet_warnings
 from tagger.values import (
     FileContent,
@@ -56,9 +56,12 @@ LOADING_MEMORY = 1_000_000_000
 
 _KERNELS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
-# How many times larger than wanted a picture may be left by the cheap reductions (a JPEG's own
-# scaling, block averages) before the exact kernel.
-_JPEG_GAP = 1.0
+# How many times larger than wanted the cheap reductions must leave a picture to the exact kernel.
+# For a JPEG's own scaling 2, as right as full decoding: measured with EfficientNet-Lite0 on ImageNet
+# photos enlarged to 3,000 pixels, log-loss 0.714 rises by 0.000 at 1/4 and by 0.006 at 1/8, which
+# would save a seventh of the time on 12 megapixels.
+_JPEG_GAP = 2.0
+# For block averages 2: top-1 on 650 of them stays what it is.
 _GAP = 2.0
 
 # A picture of which less is there is corrupt.
@@ -138,7 +141,9 @@ class PillowLoader:
         want, kept = self._preprocessing, damage.kept if damage else 1.0
         sound = stored[0], max(1, round(stored[1] * kept))
         box = crop_box(sound, turn, want.resize, want.crop)
-        part = scaled(box, sound, (extent[0], extent[1] * kept))
+        left, upper, right, lower = scaled(box, sound, (extent[0], extent[1] * kept))
+        skipped = extent[1] * (1 - kept) if damage and damage.from_bottom else 0.0
+        part = left, upper + skipped, right, min(lower + skipped, extent[1])
         return resample(picture, part, want.crop, _KERNELS[want.interpolation], _GAP)
 
     def _check_pixels(self, stored: Size) -> None:
@@ -162,7 +167,7 @@ def _note(damage: Damage | None, aside: str | None, turn: int) -> str | None:
     """
     if damage is None:
         return f"damaged: {aside}" if aside else None
-    side = STORED_BOTTOM[turn]
+    side = missing_side(turn, at_top=damage.from_bottom)
     missing = round(100 * (1 - damage.kept))
     if damage.kept < _LEAST_KEPT:
         kept = "nothing" if damage.kept == 0 else f"no more than {max(1, 100 - missing)}%"

@@ -16,10 +16,14 @@ from threading import Lock
 
 import PIL
 import pillow_heif
-from PIL import AvifImagePlugin, Image
+from PIL import AvifImagePlugin, Image, _imaging
 
 _LOCK = Lock()
 _FROM_DECODERS = r"(PIL|pillow_heif)(\.|$)"
+# Pillow keeps a picture in blocks of 16 MB, which glibc may serve from the heap of the thread and
+# then not give back: four threads would come to hold the largest picture that each ever saw. From
+# 32 MB on it always gives back.
+_BLOCK = 64 * 2**20
 _FILTER = ("ignore", None, Warning, re.compile(_FROM_DECODERS), 0)
 
 
@@ -36,6 +40,7 @@ def prepare_pillow(max_pixels: int = 0) -> None:
         AvifImagePlugin.DEFAULT_MAX_THREADS = 1
         pillow_heif.register_heif_opener(decode_threads=1, thumbnails=False)
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, (max_pixels + 1) // 2)
+        _imaging.set_block_size(_BLOCK)
         _silence_libtiff()
         log = logging.getLogger("PIL")
         if not log.handlers:

@@ -40,7 +40,8 @@ _SYSTEM_NAMES = frozenset(
     }
 )  # fmt: skip
 # Lightroom's previews and smart previews, Aperture's and Nextcloud's.
-_SYSTEM_PATTERN = re.compile(r".+\.lrdata|.+\.lrprev|appdata_[a-z0-9]+", re.IGNORECASE | re.DOTALL)
+_SYSTEM_ENDS = (".lrdata", ".lrprev")
+_SYSTEM_STARTS = "appdata_"
 # Apple's libraries are folders; beside the originals they hold derivatives, faces and databases.
 _LIBRARY = re.compile(r".+\.(photoslibrary|(migrated)?photolibrary|aplibrary)", re.IGNORECASE | re.DOTALL)
 _LIBRARY_ORIGINALS = frozenset({"originals", "masters"})
@@ -67,9 +68,9 @@ def skip_by_name(name: str) -> SkipReason | None:
     """Why a file or folder of this name is never looked at; None when it is."""
     if name.startswith("."):
         return SkipReason.HIDDEN
-    if name.lower() in _SYSTEM_NAMES or _SYSTEM_PATTERN.fullmatch(name):
-        return SkipReason.SYSTEM
-    return None
+    lower = name.lower()
+    system = lower in _SYSTEM_NAMES or lower.endswith(_SYSTEM_ENDS) or lower.startswith(_SYSTEM_STARTS)
+    return SkipReason.SYSTEM if system else None
 
 
 def skip_in_library(parent: str, name: str) -> SkipReason | None:
