@@ -32,7 +32,7 @@ from tagger.errors import TaxonomyError
 from tagger.values import Label, LabelScore, TagScore
 
 # 2**-40 is far below what a probability means and far above double precision's grain: sums of up
-# to 8,000 numbers on this grid are exact, whatever the order in which a BLAS adds them up. So an
+# to 8,000 numbers on this grid are exact, whatever the order in which they are added up. So an
 # ancestor is never a hair below its descendant, and every machine gives the same tags.
 _GRID = float(2**40)
 
@@ -207,7 +207,8 @@ class TagScorer:
         self._tags = tuple(self._tags[i] for i in order)
         member = member[:, known[order]]
         self._floor = floor
-        self._combine = _Sum(member) if kind == "softmax" else _Maximum(member)
+        classes = _Classes(member)
+        self._combine = classes.total if kind == "softmax" else classes.highest
 
     def __call__(self, probabilities: NDArray[np.float32]) -> list[tuple[TagScore, ...]]:
         """The tags of each image at or above the floor, highest first, then by name.
@@ -224,28 +225,23 @@ class TagScorer:
         return tuple(TagScore(self._tags[i], float(row[i])) for i in kept)
 
 
-class _Sum:
-    """Adds up the classes under each tag: one product of matrices a batch."""
-
-    def __init__(self, member: NDArray[np.bool_]) -> None:
-        self._member = member.astype(np.float64)
-
-    def __call__(self, probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
-        on_grid = np.rint(probabilities.astype(np.float64) * _GRID)
-        return np.minimum(on_grid @ self._member / _GRID, 1.0)
-
-
-class _Maximum:
-    """Takes the highest class under each tag."""
+class _Classes:
+    """The classes under each tag, laid end to end: there are 3 or 4 a tag, of a thousand."""
 
     def __init__(self, member: NDArray[np.bool_]) -> None:
         self._classes = np.nonzero(member.T)[1]
         sizes = member.sum(axis=0)
         self._starts = np.cumsum(sizes) - sizes
 
-    def __call__(self, probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
-        highest = np.maximum.reduceat(probabilities[:, self._classes], self._starts, axis=1)
-        return np.minimum(highest.astype(np.float64), 1.0)
+    def total(self, probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The sum of the classes under each tag, at most 1: float32 [B, C] to float64 [B, T]."""
+        on_grid = np.rint(probabilities.astype(np.float64) * _GRID)
+        return np.minimum(np.add.reduceat(on_grid[:, self._classes], self._starts, axis=1) / _GRID, 1.0)
+
+    def highest(self, probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The highest class under each tag: float32 [B, C] to float64 [B, T]."""
+        found = np.maximum.reduceat(probabilities[:, self._classes], self._starts, axis=1)
+        return np.minimum(found.astype(np.float64), 1.0)
 
 
 def top_labels(
