@@ -76,7 +76,7 @@ class EagerEngine(LaneEngine[_Buffer]):
     ) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
         rows = len(pixels)
         # Rows beyond these keep what an earlier batch left there; their results are cut off.
-        lane.pixels[:rows].copy_(torch.from_numpy(pixels))
+        lane.pixels.numpy()[:rows] = pixels
         with self._context(lane):
             on_device = lane.pixels[:size].to(self._device, non_blocking=True)
             logits, features = self._network(self._normalised(on_device))

@@ -1,8 +1,10 @@
-"""The CPU engine: OpenVINO, three to four times PyTorch eager on the same cores.
+"""The CPU engine: OpenVINO, at least three times as fast as PyTorch eager on the same cores.
 
-One statically shaped model is compiled for each rung of the ladder, when it is first needed
-(about 0.1 s). Static, because OpenVINO 2026.4 corrupted the heap when one dynamic model ran
-batches of several sizes. This is the only module that imports OpenVINO.
+One statically shaped model is compiled for each rung of the ladder, when it is first needed.
+Static, because OpenVINO 2026.4 corrupted the heap when one dynamic model ran batches of several
+sizes. Compiled models are not kept on disk: compiling takes 0.15 s, reading one 0.08 s, and
+OpenVINO's own cache writes them in place, where another process may find half of one. This is the
+only module that imports OpenVINO.
 """
 
 from __future__ import annotations
@@ -26,9 +28,10 @@ from tagger.values import Preprocessing
 if TYPE_CHECKING:
     from torch import nn
 
-# Measured for EfficientNet-Lite0 on two AVX2 cores: images a second hardly depend on the batch's
-# size, memory does (100 MB at 8, 150 at 16, 260 at 32, 470 at 64).
-_LARGEST: Final = 16
+# Measured for EfficientNet-Lite0 in f32 on two AVX2 cores, images a second and memory: 161 and
+# 100 MB at 4, 157 and 150 MB at 8, 143 and 250 MB at 16, 137 and 445 MB at 32. What is in work
+# at once should fit into the processor's cache, so longer batches gain nothing.
+_LARGEST: Final = 8
 _RUNGS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 _MEMORY_WORDS: Final = ("bad_alloc", "allocate", "out of memory", "not enough memory")
 

