@@ -4,8 +4,8 @@ Commands parse, call a use case in :mod:`tagger.library`, and print. What is hea
 inside the commands, so that ``tagger --help`` answers at once.
 
 Exit codes: 0 done; 1 nothing found, or the doctor found a fault; 2 wrong usage; 3 it could not be
-done, for a reason that the message names; 4 done, but with failures (``tag --strict``);
-130 interrupted.
+done, for a reason that the message names; 4 done, but with failures (``tag --strict``); 5 done but
+for images that another process holds; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 1 nothing found, 2 wrong usage, 3 could not be done, "
-    "4 done with failures (tag --strict), 130 interrupted.",
+    "4 done with failures (tag --strict), 5 done but for what another process holds, 130 interrupted.",
 )
 app.command("tag")(tag.tag)
 app.command("search")(look.search)
@@ -71,6 +71,3 @@ def main() -> None:
     except TaggerError as fault:
         errors.print(f"error: {fault}", highlight=False, markup=False, style="red")
         sys.exit(3)
-    except BrokenPipeError:  # `tagger search dog | head`: nobody reads any more
-        sys.stderr.close()
-        sys.exit(0)

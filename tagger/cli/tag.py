@@ -67,7 +67,9 @@ def tag(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try again what failed before, though it is unchanged.")
     ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 4 if an image failed.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 4 if an image failed in this run.")
+    ] = False,
     show: Annotated[bool, typer.Option("--show", help="List the photos with their tags at the end.")] = False,
     progress: Annotated[bool, typer.Option("--progress/--no-progress", help="Show a progress bar.")] = True,
     as_json: JsonOption = False,
@@ -128,6 +130,8 @@ def _cores() -> int:
 def _exit_code(report: tagging.TagReport, strict: bool) -> int:
     if report.interrupted:
         return 130
+    if report.left:
+        return 5
     return 4 if strict and report.progress.failed else 0
 
 
@@ -168,6 +172,10 @@ class _Watch:
         """Some more are in."""
         failed = f"[yellow]{progress.failed:,} failed[/]" if progress.failed else ""
         self._bars.update(self._task, completed=progress.done, note=failed)
+
+    def waiting(self, images: int) -> None:
+        """Others still hold some."""
+        self._bars.update(self._task, description="Waiting", note=f"{images:,} held by other processes")
 
 
 @contextmanager
@@ -245,6 +253,7 @@ def _print_outcomes(report: tagging.TagReport) -> None:
     progress = report.progress
     rate = progress.done / report.seconds if report.seconds else 0.0
     reused = f", {progress.reused:,} known by their bytes" if progress.reused else ""
+    reused += f", {progress.moved:,} of them moved here" if progress.moved else ""
     out.print(
         f"Tagged {plural(progress.done, 'image')} in {report.seconds:.1f} s ({rate:,.0f} images/s) "
         f"with {report.model.name}, {report.engine}{reused}.",
@@ -274,7 +283,8 @@ def _print_left(report: tagging.TagReport) -> None:
         )
     elif report.left:
         out.print(
-            f"{plural(report.left, 'image')} still pending: another process is working on them.",
+            f"{plural(report.left, 'image')} still pending: another process holds them. "
+            "Run the same command again later.",
             style="yellow",
             highlight=False,
         )
@@ -299,6 +309,7 @@ def _as_json(report: tagging.TagReport) -> dict[str, object]:
         "tagged": progress.done,
         "failed": progress.failed,
         "reused": progress.reused,
+        "moved": progress.moved,
         "outcomes": {kind.value: number for kind, number in progress.outcomes.items()},
         "failures": _remarks(report, tagged=False),
         "damaged": _remarks(report, tagged=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from tagger.sources import (
     root_state,
     scan,
 )
-from tagger.store.catalog import Model
+from tagger.store.catalog import Model, Scope
 from tagger.store.census import Seen, Tally, taking
 from tagger.store.session import Database
 
@@ -31,11 +32,11 @@ GROUP = 500
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a scan found. ``prefixes`` begin the URIs of the places that are there."""
+    """What a scan found. ``places`` are there, and are to stay; ``scope`` is what they hold."""
 
     roots: Roots
     places: tuple[Path, ...]
-    prefixes: tuple[str, ...]
+    scope: Scope
     tally: Tally
     skipped: Counter[str]
     warnings: tuple[str, ...]
@@ -53,25 +54,56 @@ def survey(
 ) -> Survey:
     """Scan ``paths`` and want what is there from the model; ``watch`` is told how far it is.
 
-    What was known beneath a path and is no longer there is marked as vanished; but a path that is
-    itself absent or empty (a disk that is not mounted) marks nothing, and gives a warning.
+    What was known beneath a path and is no longer there is marked as vanished; but a path, or a
+    configured root beneath it, that is absent or empty (a disk that is not mounted) marks nothing,
+    and gives a warning.
 
     Raises :class:`SourceError` when none of the paths can be used.
     """
+    named = [path.resolve() for path in paths]
+    within = [root.path for root in roots.items if any(path in root.path.parents for path in named)]
     roots = roots.adding(paths)
-    places, warnings = _present(_outermost(paths))
-    prefixes = tuple(prefix for place in places for prefix in roots.prefixes(place))
+    present, warnings = _present([*named, *within])
+    tops = _outermost([place for place in named if place in present])
+    absent = [place for place in {*named, *within} if place not in present]
+    scope = Scope(_prefixes(roots, tops), _prefixes(roots, absent))
     skipped: Counter[str] = Counter()
     unlisted: list[Unlisted] = []
     with taking(database, model.id, retry_failed=retry_failed) as census:
-        for place in places:
+        for place in tops:
             events = scan(place, roots, ScanOptions(follow_links=follow_links))
             for group in _groups(_seen(events, skipped, unlisted), GROUP):
                 census.observe(group)
                 watch(census.tally)
-        census.close(prefixes, [place.uri_prefix for place in unlisted])
-    warnings += [warning.reason for warning in unlisted]
-    return Survey(roots, tuple(places), prefixes, census.tally, skipped, tuple(warnings))
+        unknown = tuple(place.uri_prefix for place in unlisted)
+        census.close(Scope(scope.prefixes, scope.without + unknown))
+    warnings += [_printable(warning.reason) for warning in unlisted]
+    return Survey(roots, tuple(present), scope, census.tally, skipped, tuple(warnings))
+
+
+def _prefixes(roots: Roots, places: Iterable[Path]) -> tuple[str, ...]:
+    return tuple(prefix for place in places for prefix in roots.prefixes(place))
+
+
+def _printable(text: str) -> str:
+    """Names that are not UTF-8 with their bytes escaped, for any terminal and for JSON."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def moved_away(roots: Roots, old: str, new: str) -> bool:
+    """Whether the file at URI ``old`` is certainly gone from there, since ``new`` appeared nearby.
+
+    Certain is only what can be seen: the nearest folder above the old place that still exists must
+    hold the new place too. Of a disk that is not mounted nothing is known.
+    """
+    try:
+        before, after = (Roots(roots.items).adding(["/"]).path_of(uri) for uri in (old, new))
+    except SourceError:
+        return False
+    if os.path.lexists(before):
+        return False
+    nearest = next(folder for folder in before.parents if folder.is_dir())
+    return nearest in after.parents and nearest != Path(nearest.anchor)
 
 
 def still_there(places: Iterable[Path]) -> None:
@@ -85,21 +117,21 @@ def still_there(places: Iterable[Path]) -> None:
 
 
 def _outermost(paths: Sequence[Path]) -> list[Path]:
-    """The paths, resolved, without those that lie beneath another."""
-    resolved = sorted({path.resolve() for path in paths})
-    return [path for path in resolved if not any(parent in resolved for parent in path.parents)]
+    """The paths without those that lie beneath another."""
+    every = sorted(set(paths))
+    return [path for path in every if not any(parent in every for parent in path.parents)]
 
 
 def _present(places: Iterable[Path]) -> tuple[list[Path], list[str]]:
     """The places that can be believed, and a warning for each that cannot."""
     present: list[Path] = []
     warnings: list[str] = []
-    for place in places:
+    for place in dict.fromkeys(places):
         state = root_state(place)
         if state is RootState.PRESENT:
             present.append(place)
         else:
-            warnings.append(_warning(place, state))
+            warnings.append(_printable(_warning(place, state)))
     if warnings and not present:
         raise SourceError("; ".join(warnings))
     return present, warnings

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,7 +15,7 @@ from tagger import pipeline
 from tagger.engines import Engine, EngineName, Precision, select_engine
 from tagger.library import versions
 from tagger.library.lease import Lease, free_dead
-from tagger.library.survey import Survey, still_there, survey
+from tagger.library.survey import Survey, moved_away, still_there, survey
 from tagger.library.versions import Choice
 from tagger.loading import PillowLoader
 from tagger.models import ModelSpec
@@ -29,6 +30,7 @@ from tagger.taxonomy import TagScorer, top_labels
 from tagger.values import ImageRef, Limits, Outcome, OutcomeKind
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
     from torch import nn
 
 CLAIM = 256
@@ -68,10 +70,14 @@ class Remark:
 
 @dataclass(slots=True)
 class Progress:
-    """What a run has come to; it counts as the run goes. ``reused`` of the done had known bytes."""
+    """What a run has come to; it counts as the run goes.
+
+    ``reused`` of the done had known bytes, and ``moved`` of these were known at another place.
+    """
 
     outcomes: Counter[OutcomeKind] = field(default_factory=Counter)
     reused: int = 0
+    moved: int = 0
     remarks: dict[OutcomeKind, list[Remark]] = field(default_factory=dict)
     """The first of each outcome that have something to say: why it failed, or what is damaged."""
 
@@ -91,7 +97,8 @@ class TagReport:
     """What a run came to.
 
     ``seconds`` is the tagging alone, without scan and start-up. ``left`` images are still pending:
-    the run was interrupted, or another process works on them. ``engine`` is None when nothing was
+    the run was interrupted, or another process works on them, and has not
+    finished within two minutes. ``engine`` is None when nothing was
     pending, so that none was started.
     """
 
@@ -118,6 +125,9 @@ class Watch(Protocol):
 
     def advanced(self, progress: Progress) -> None:
         """Some more outcomes are in."""
+
+    def waiting(self, images: int) -> None:
+        """All is done but what other processes hold."""
 
 
 def tag(database: Database, request: TagRequest, watch: Watch) -> TagReport:
@@ -176,6 +186,7 @@ class _Run:
         self.watch = watch
         self.progress = Progress()
         self.uris: dict[int, str] = {}
+        self.id = 0
         self.engine: str | None = None
         self.began = self.ended = 0.0
         self.interrupted = False
@@ -185,10 +196,48 @@ class _Run:
         self.watch.starting(total)
         if not total:
             return
-        with self._start_engine() as engine, Lease(self.database) as lease:
+        with self.database.writing() as connection:
+            self.id = queries.start_run(connection, "tag", self.model.id, self.survey.scope.prefixes)
+        with self._start_engine() as engine:
             self.engine = f"{engine.name} {engine.precision} on {engine.device}"
             self.watch.tagging(self.engine)
-            self._tag(engine, lease)
+            self.began = self.ended = time.monotonic()
+            more = True
+            while more:
+                with Lease(self.database) as lease:
+                    self._tag(engine, lease)
+                more = self._wait_for_others()
+        self._note(ended=True)
+
+    def _wait_for_others(self) -> bool:
+        """Wait for what other processes hold; True when there is something to take over.
+
+        They finish it, or die: then their lease runs out within a minute.
+        """
+        deadline = time.monotonic() + 2 * ledger.LEASE_SECONDS
+        while self._pending() and time.monotonic() < deadline:
+            free_dead(self.database)
+            with self.database.reading() as connection:
+                if ledger.claimable(connection, self.model.id, self.survey.scope):
+                    return True
+            self.watch.waiting(self._pending())
+            time.sleep(1.0)
+        return False
+
+    def _note(self, *, ended: bool) -> None:
+        with self.database.writing() as connection:
+            self._note_in(connection, ended=ended)
+
+    def _note_in(self, connection: Connection, *, ended: bool = False) -> None:
+        queries.note_run(
+            connection,
+            self.id,
+            done=self.progress.done,
+            failed=self.progress.failed,
+            reused=self.progress.reused,
+            seconds=time.monotonic() - self.began,
+            ended=ended,
+        )
 
     def report(self) -> TagReport:
         return TagReport(
@@ -203,7 +252,7 @@ class _Run:
 
     def _pending(self) -> int:
         with self.database.reading() as connection:
-            return ledger.pending(connection, self.model.id, self.survey.prefixes)
+            return ledger.pending(connection, self.model.id, self.survey.scope)
 
     def _start_engine(self) -> Engine:
         spec = self.choice.spec
@@ -219,10 +268,6 @@ class _Run:
 
     def _tag(self, engine: Engine, lease: Lease) -> None:
         provenance = Provenance(engine.name, engine.precision, PillowLoader.name)
-        places = [str(place) for place in self.survey.places]
-        with self.database.writing() as connection:
-            run_id = queries.start_run(connection, "tag", self.model.id, places)
-        self.began = self.ended = time.monotonic()
         group: list[Outcome] = []
         outcomes = pipeline.run(self._refs(lease), self._stages(engine), threads=self.request.threads)
         try:
@@ -230,15 +275,15 @@ class _Run:
                 for outcome in outcomes:
                     group.append(outcome)
                     if len(group) >= GROUP or time.monotonic() - self.ended >= GROUP_SECONDS:
-                        self._write(group, lease, provenance, run_id)
+                        self._write(group, lease, provenance)
         finally:
-            self._write(group, lease, provenance, run_id, ended=True)
+            self._write(group, lease, provenance)
 
     def _refs(self, lease: Lease) -> Iterator[ImageRef]:
         """Claim by claim, until nothing is pending that is free."""
         while True:
             with self.database.writing() as connection:
-                refs = ledger.claim(connection, self.model.id, lease.id, self.survey.prefixes, CLAIM)
+                refs = ledger.claim(connection, self.model.id, lease.id, self.survey.scope, CLAIM)
             self.uris.update((ref.image_id, ref.uri) for ref in refs)
             yield from refs
             if not refs:
@@ -264,31 +309,16 @@ class _Run:
         with self.database.reading() as connection:
             return ledger.known_contents(connection, self.model.id, [digest]).get(digest)
 
-    def _write(
-        self,
-        group: list[Outcome],
-        lease: Lease,
-        provenance: Provenance,
-        run_id: int,
-        *,
-        ended: bool = False,
-    ) -> None:
+    def _write(self, group: list[Outcome], lease: Lease, provenance: Provenance) -> None:
         """One transaction: outcomes, tallies and how far the run is; then the group is empty."""
         if any(outcome.kind is OutcomeKind.MISSING for outcome in group):
             still_there(self.survey.places)
-        moment = time.monotonic()
+        away = partial(moved_away, self.survey.roots)
         with self.database.writing() as connection:
-            written = set(ledger.record(connection, self.model.id, lease.id, group, provenance))
-            self._count([outcome for outcome in group if outcome.image_id in written])
-            queries.note_run(
-                connection,
-                run_id,
-                done=self.progress.done,
-                failed=self.progress.failed,
-                reused=self.progress.reused,
-                seconds=moment - self.began,
-                ended=ended,
-            )
+            written = ledger.record(connection, self.model.id, lease.id, group, provenance, away)
+            self._note_in(connection)
+        self._count([outcome for outcome in group if outcome.image_id in written.image_ids])
+        self.progress.moved += written.moved
         for outcome in group:
             self.uris.pop(outcome.image_id, None)
         group.clear()

@@ -280,6 +280,19 @@ def under(prefixes: Iterable[str]) -> ColumnElement[bool]:
     return or_(*ranges)
 
 
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The images at or beneath ``prefixes`` but for those at or beneath ``without`` (URIs)."""
+
+    prefixes: tuple[str, ...]
+    without: tuple[str, ...] = ()
+
+
+def within(scope: Scope) -> ColumnElement[bool]:
+    """The images of a scope, as a condition."""
+    return and_(under(scope.prefixes), ~under(scope.without)) if scope.without else under(scope.prefixes)
+
+
 def forget(connection: Connection, prefixes: Sequence[str]) -> int:
     """Delete every trace of the images at or beneath ``prefixes``; how many there were.
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import ColumnElement, Connection, TextClause, select, text, update
 
 from tagger.store import counts, ledger
-from tagger.store.catalog import GROUP, insert_or_ignore, known_images, under
+from tagger.store.catalog import GROUP, Scope, insert_or_ignore, known_images, within
 from tagger.store.schema import ImageRow, TaggingRow
 from tagger.store.session import Database, now
 from tagger.values import OutcomeKind
@@ -59,6 +59,7 @@ class Census:
     def observe(self, group: Sequence[Seen]) -> None:
         """Write down a group of files in one transaction: new, changed, back again, or refused."""
         with self.connection.begin():
+            counts.guard(self.connection)
             known = known_images(self.connection, [seen.uri for seen in group])
             fresh = {seen.uri: seen for seen in group if seen.uri not in known}
             ids = {uri: image.id for uri, image in known.items()} | self._add(list(fresh.values()))
@@ -82,27 +83,28 @@ class Census:
                 len(group) - refused - len(changed) - sum(seen.refusal is None for seen in fresh.values())
             )
 
-    def close(self, prefixes: Sequence[str], unlisted: Sequence[str]) -> None:
-        """Mark what lies beneath ``prefixes`` and was not seen; not beneath ``unlisted`` places."""
-        if not prefixes:
-            return
+    def close(self, scope: Scope) -> None:
+        """Mark what is in ``scope`` and was not seen."""
         unseen: list[ColumnElement[bool] | TextClause] = [
-            under(prefixes),
+            within(scope),
             ImageRow.vanished_at.is_(None),
             text("NOT EXISTS (SELECT 1 FROM seen_images s WHERE s.image_id = images.id)"),
         ]
-        if unlisted:
-            unseen.append(~under(unlisted))
+        last = 0
         while True:
             with self.connection.begin():
                 gone = list(
                     self.connection.execute(
-                        select(ImageRow.id).where(*unseen).order_by(ImageRow.id).limit(GROUP)
+                        select(ImageRow.id)
+                        .where(*unseen, ImageRow.id > last)
+                        .order_by(ImageRow.id)
+                        .limit(GROUP)
                     ).scalars()
                 )
                 self._vanish(gone)
             if len(gone) < GROUP:
                 return
+            last = gone[-1]
 
     def _add(self, fresh: Sequence[Seen]) -> dict[str, int]:
         if not fresh:

@@ -27,7 +27,7 @@ def kept_up(connection: Connection, image_ids: Sequence[int]) -> Iterator[None]:
 
     Images that the block deletes count as gone.
     """
-    exclusive(connection, _TALLIES)
+    guard(connection)
     before = _effective(connection, image_ids)
     yield
     after = _effective(connection, image_ids)
@@ -39,17 +39,28 @@ def refresh(connection: Connection) -> int:
     """Count again what a threshold or the live model has changed; how many tags that were."""
     if connection.execute(select(StaleTagRow.tag_id).limit(1)).first() is None:
         return 0
-    exclusive(connection, _TALLIES)
-    stale = list(connection.execute(select(StaleTagRow.tag_id)).scalars())
-    connection.execute(delete(TallyRow).where(TallyRow.tag_id.in_(select(StaleTagRow.tag_id))))
+    guard(connection)
+    # Taken away first: a mark that another transaction sets meanwhile stays for the next time.
+    stale = list(connection.execute(delete(StaleTagRow).returning(StaleTagRow.tag_id)).scalars())
+    connection.execute(delete(TallyRow).where(TallyRow.tag_id.in_(stale)))
     connection.execute(
         text(
-            "INSERT INTO tag_tallies (tag_id, images) SELECT e.tag_id, COUNT(*) FROM effective_tags e "
-            "JOIN stale_tags s ON s.tag_id = e.tag_id GROUP BY e.tag_id"
-        )
+            "INSERT INTO tag_tallies (tag_id, images) "
+            "SELECT t.id, (SELECT COUNT(*) FROM effective_tags e WHERE e.tag_id = t.id) "
+            "FROM tags t WHERE t.id IN :stale"
+        ).bindparams(bindparam("stale", expanding=True)),
+        {"stale": stale},
     )
-    connection.execute(delete(StaleTagRow))
     return len(stale)
+
+
+def guard(connection: Connection) -> None:
+    """Be the only one who counts, to the end of the transaction.
+
+    Taken before any row is held, by everybody: two that held rows and waited here would wait for
+    each other.
+    """
+    exclusive(connection, _TALLIES)
 
 
 def _effective(connection: Connection, image_ids: Sequence[int]) -> Counter[int]:

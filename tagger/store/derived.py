@@ -3,34 +3,43 @@ tallies no longer hold.
 
 The views are a contract, the same on SQLite and PostgreSQL. They are dropped before and created
 after every migration (SQLite cannot alter a table that a view names), so they always are as this
-module says. ``model_tags`` and ``person_tags`` are steps on the way and not part of the contract.
+module says. ``model_tags``, ``person_tags`` and ``stale_counts`` are steps on the way and not part of
+the contract.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
-_REJECTED = """EXISTS (
+_ONE = "LIMIT 1 OFFSET 0"
+"""Ends every EXISTS. Both databases then ask it for one row at a time, by index; without it
+PostgreSQL turns the question into a join over the whole library, a thousand times slower."""
+
+_ALL = "LIMIT 1000000 OFFSET 0"
+"""Ends a list that is to be made first: the dozen scores of an image, not the hundreds of tags under
+*animal*."""
+
+_REJECTED = f"""EXISTS (
     SELECT 1 FROM verdicts v JOIN tag_paths up ON up.ancestor_id = v.tag_id
-    WHERE v.image_id = {image} AND v.verdict = 'reject' AND up.descendant_id = {tag})"""
+    WHERE v.image_id = {{image}} AND v.verdict = 'reject' AND up.descendant_id = {{tag}} {_ONE})"""
 """Reject implies the descendants."""
 
 VIEWS: dict[str, str] = {
     # What each model says of each present image: over its threshold, or above a tag that is;
     # nothing that a person rejected, nor what only stands on it.
     "model_tags": f"""
-        SELECT i.id AS image_id, i.uri, s.model_id, s.tag_id, s.confidence
+        SELECT i.id AS image_id, i.uri, s.content_id, s.model_id, s.tag_id, s.confidence
         FROM tag_scores s JOIN images i ON i.content_id = s.content_id
+        JOIN thresholds h ON h.model_id = s.model_id AND h.tag_id = s.tag_id
         WHERE i.vanished_at IS NULL
-          AND (EXISTS (SELECT 1 FROM thresholds h
-                       WHERE h.model_id = s.model_id AND h.tag_id = s.tag_id
-                         AND s.confidence >= h.threshold)
-               OR EXISTS (SELECT 1 FROM tag_scores d
+          AND (s.confidence >= h.threshold
+               OR EXISTS (SELECT 1 FROM (SELECT a.tag_id, a.confidence, a.model_id FROM tag_scores a
+                                         WHERE a.content_id = s.content_id AND a.model_id = s.model_id
+                                         {_ALL}) d
                           JOIN tag_paths p ON p.ancestor_id = s.tag_id AND p.descendant_id = d.tag_id
-                          JOIN thresholds h ON h.model_id = d.model_id AND h.tag_id = d.tag_id
-                          WHERE d.content_id = s.content_id AND d.model_id = s.model_id
-                            AND p.depth > 0 AND d.confidence >= h.threshold
-                            AND NOT {_REJECTED.format(image="i.id", tag="d.tag_id")}))
+                          JOIN thresholds o ON o.model_id = d.model_id AND o.tag_id = d.tag_id
+                          WHERE p.depth > 0 AND d.confidence >= o.threshold
+                            AND NOT {_REJECTED.format(image="i.id", tag="d.tag_id")} {_ONE}))
           AND NOT {_REJECTED.format(image="i.id", tag="s.tag_id")}
     """,
     # Confirm implies the ancestors.
@@ -41,19 +50,22 @@ VIEWS: dict[str, str] = {
         WHERE c.verdict = 'confirm' AND i.vanished_at IS NULL
           AND NOT {_REJECTED.format(image="c.image_id", tag="p.ancestor_id")}
     """,
-    "effective_tags": """
+    # Of several live models the surest speaks; a person speaks before them all. That there are
+    # several is asked first: most libraries have one.
+    "effective_tags": f"""
         SELECT e.image_id, e.uri, t.name AS tag, e.confidence, 'model' AS source, m.name AS model,
                e.tag_id
         FROM model_tags e JOIN models m ON m.id = e.model_id JOIN tags t ON t.id = e.tag_id
         WHERE m.live
-          AND NOT EXISTS (SELECT 1 FROM model_tags o JOIN models n ON n.id = o.model_id
-                          WHERE n.live AND o.image_id = e.image_id AND o.tag_id = e.tag_id
-                            AND o.model_id <> e.model_id
-                            AND (o.confidence > e.confidence
-                                 OR (o.confidence = e.confidence AND o.model_id < e.model_id)))
+          AND (NOT EXISTS (SELECT 1 FROM models n WHERE n.live AND n.id <> m.id {_ONE})
+               OR NOT EXISTS (SELECT 1 FROM models n JOIN model_tags o ON o.model_id = n.id
+                              WHERE n.live AND n.id <> m.id AND o.content_id = e.content_id
+                                AND o.image_id = e.image_id AND o.tag_id = e.tag_id
+                                AND (o.confidence > e.confidence
+                                     OR (o.confidence = e.confidence AND n.id < m.id)) {_ONE}))
           AND NOT EXISTS (SELECT 1 FROM verdicts c JOIN tag_paths p ON p.descendant_id = c.tag_id
                           WHERE c.image_id = e.image_id AND c.verdict = 'confirm'
-                            AND p.ancestor_id = e.tag_id)
+                            AND p.ancestor_id = e.tag_id {_ONE})
         UNION ALL
         SELECT w.image_id, w.uri, t.name AS tag, CAST(1.0 AS DOUBLE PRECISION) AS confidence,
                'person' AS source, NULL AS model, w.tag_id
@@ -76,21 +88,25 @@ VIEWS: dict[str, str] = {
                i.vanished_at
         FROM images i LEFT JOIN contents c ON c.id = i.content_id
     """,
+    # A question for each stale tag, since the planner would else begin with all effective tags.
+    "stale_counts": """
+        SELECT s.tag_id, t.name AS tag,
+               (SELECT COUNT(*) FROM effective_tags e WHERE e.tag_id = s.tag_id) AS images
+        FROM stale_tags s JOIN tags t ON t.id = s.tag_id
+    """,
     "tag_counts": """
         SELECT t.name AS tag, n.images
         FROM tag_tallies n JOIN tags t ON t.id = n.tag_id
         WHERE n.images > 0 AND NOT EXISTS (SELECT 1 FROM stale_tags s WHERE s.tag_id = n.tag_id)
         UNION ALL
-        SELECT e.tag, COUNT(*) AS images
-        FROM effective_tags e JOIN stale_tags s ON s.tag_id = e.tag_id
-        GROUP BY e.tag
+        SELECT a.tag, a.images FROM stale_counts a WHERE a.images > 0
     """,
     "tag_closure": """
         SELECT a.name AS ancestor, d.name AS descendant, p.depth
         FROM tag_paths p JOIN tags a ON a.id = p.ancestor_id JOIN tags d ON d.id = p.descendant_id
     """,
     # For every two versions of a vocabulary, over the images that both have finished.
-    "tag_diff": """
+    "tag_diff": f"""
         SELECT e.uri, t.name AS tag, a.name AS from_model, b.name AS to_model,
                e.confidence AS from_confidence, s.confidence AS to_confidence,
                CASE WHEN k.tag_id IS NULL THEN 'lost' ELSE 'shifted' END AS change
@@ -112,7 +128,7 @@ VIEWS: dict[str, str] = {
         JOIN tags t ON t.id = e.tag_id
         LEFT JOIN tag_scores s ON s.content_id = i.content_id AND s.model_id = a.id AND s.tag_id = e.tag_id
         WHERE NOT EXISTS (SELECT 1 FROM model_tags k WHERE k.image_id = e.image_id
-                          AND k.model_id = a.id AND k.tag_id = e.tag_id)
+                          AND k.model_id = a.id AND k.tag_id = e.tag_id {_ONE})
     """,
 }
 
@@ -122,12 +138,21 @@ _STALE_BY_THRESHOLD = """
     INSERT INTO stale_tags (tag_id)
     SELECT p.ancestor_id FROM tag_paths p WHERE p.descendant_id = {row}.tag_id
     ON CONFLICT DO NOTHING"""
+# A verdict on a tag decides on its ancestors or descendants, and through these on theirs.
+_STALE_BY_VERDICT = """
+    INSERT INTO stale_tags (tag_id)
+    SELECT DISTINCT up.ancestor_id FROM tag_paths down
+    JOIN tag_paths up ON up.descendant_id = down.descendant_id WHERE down.ancestor_id = {row}.tag_id
+    ON CONFLICT DO NOTHING"""
 _STALE_ALL = "INSERT INTO stale_tags (tag_id) SELECT t.id FROM tags t WHERE true ON CONFLICT DO NOTHING"
 
 _TRIGGERS: dict[str, tuple[str, str, str]] = {
     "thresholds_added": ("thresholds", "INSERT", _STALE_BY_THRESHOLD.format(row="NEW")),
     "thresholds_changed": ("thresholds", "UPDATE", _STALE_BY_THRESHOLD.format(row="NEW")),
     "thresholds_removed": ("thresholds", "DELETE", _STALE_BY_THRESHOLD.format(row="OLD")),
+    "verdicts_added": ("verdicts", "INSERT", _STALE_BY_VERDICT.format(row="NEW")),
+    "verdicts_changed": ("verdicts", "UPDATE", _STALE_BY_VERDICT.format(row="NEW")),
+    "verdicts_removed": ("verdicts", "DELETE", _STALE_BY_VERDICT.format(row="OLD")),
     "models_live_changed": ("models", "UPDATE OF live", _STALE_ALL),
 }
 

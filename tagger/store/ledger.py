@@ -8,7 +8,7 @@ thought dead and wakes up again cannot overwrite its successor.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    and_,
     bindparam,
     delete,
     exists,
@@ -27,7 +28,7 @@ from sqlalchemy import (
 )
 
 from tagger.store import counts
-from tagger.store.catalog import GROUP, insert_or_ignore, under
+from tagger.store.catalog import GROUP, Scope, insert_or_ignore, within
 from tagger.store.schema import (
     ClassScoreRow,
     ContentRow,
@@ -45,6 +46,18 @@ LEASE_SECONDS = 60.0
 
 PASSING = (OutcomeKind.MISSING, OutcomeKind.DENIED, OutcomeKind.OUTSIDE, OutcomeKind.UNREADABLE)
 """Outcomes that speak of the file's place, not of its bytes: worth another look at each scan."""
+
+
+BYTES_GONE = (
+    OutcomeKind.CORRUPT,
+    OutcomeKind.UNSUPPORTED,
+    OutcomeKind.TOO_LARGE,
+    OutcomeKind.OUTSIDE,
+    OutcomeKind.TIMEOUT,
+    OutcomeKind.QUARANTINED,
+)
+"""Failures after which nothing holds of what the place held before. Not so for a file that cannot
+be read just now; and one that is missing has vanished, and may come back as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +78,14 @@ class Provenance:
     loader: str
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Which images were written, and how many of them had moved from elsewhere."""
+
+    image_ids: frozenset[int]
+    moved: int
+
+
 # -- wants ----------------------------------------------------------------------------------
 
 
@@ -83,13 +104,14 @@ def want_again(
     model_id: int | None = None,
     outcomes: Iterable[OutcomeKind] | None = None,
 ) -> int:
-    """Make finished taggings pending again, for all models or one; how many that were."""
+    """Make taggings pending again, for all models or one; how many that were.
+
+    Those that are being worked on too (unless ``outcomes`` says which): what their worker has read
+    is not what is wanted any more, and losing the lease it cannot write it.
+    """
     if not image_ids:
         return 0
-    where: list[ColumnElement[bool]] = [
-        TaggingRow.image_id.in_(image_ids),
-        TaggingRow.outcome.is_not(None),
-    ]
+    where: list[ColumnElement[bool]] = [TaggingRow.image_id.in_(image_ids)]
     if model_id is not None:
         where.append(TaggingRow.model_id == model_id)
     if outcomes is not None:
@@ -101,14 +123,27 @@ def want_again(
     ).rowcount
 
 
-def pending(connection: Connection, model_id: int, prefixes: Sequence[str]) -> int:
-    """How many images at or beneath ``prefixes`` still await an outcome from the model."""
+def pending(connection: Connection, model_id: int, scope: Scope) -> int:
+    """How many images in ``scope`` still await an outcome from the model."""
     return connection.execute(
         select(func.count())
         .select_from(TaggingRow)
         .join(ImageRow, ImageRow.id == TaggingRow.image_id)
-        .where(TaggingRow.model_id == model_id, TaggingRow.outcome.is_(None), under(prefixes))
+        .where(TaggingRow.model_id == model_id, TaggingRow.outcome.is_(None), within(scope))
     ).scalar_one()
+
+
+def claimable(connection: Connection, model_id: int, scope: Scope) -> bool:
+    """Whether anything in ``scope`` is pending that nobody holds."""
+    return (
+        connection.execute(
+            select(TaggingRow.image_id)
+            .join(ImageRow, ImageRow.id == TaggingRow.image_id)
+            .where(_free(connection, model_id, scope))
+            .limit(1)
+        ).first()
+        is not None
+    )
 
 
 # -- leases and claims ----------------------------------------------------------------------
@@ -162,26 +197,29 @@ def expired_leases(connection: Connection) -> list[int]:
     )
 
 
-def claim(
-    connection: Connection, model_id: int, lease_id: int, prefixes: Sequence[str], limit: int
-) -> list[ImageRef]:
-    """Take up to ``limit`` pending images at or beneath ``prefixes``, in the order of their ids.
+def _free(connection: Connection, model_id: int, scope: Scope) -> ColumnElement[bool]:
+    """Pending, due, in the scope, and held by nobody."""
+    due = or_(TaggingRow.not_before.is_(None), TaggingRow.not_before <= now(connection))
+    return and_(
+        TaggingRow.model_id == model_id,
+        TaggingRow.outcome.is_(None),
+        TaggingRow.lease_id.is_(None),
+        due,
+        within(scope),
+    )
+
+
+def claim(connection: Connection, model_id: int, lease_id: int, scope: Scope, limit: int) -> list[ImageRef]:
+    """Take up to ``limit`` pending images in ``scope``, in the order of their ids.
 
     The attempt is counted here, before the work: what kills its worker has been counted.
     """
-    due = or_(TaggingRow.not_before.is_(None), TaggingRow.not_before <= now(connection))
     rows = connection.execute(
         locked(
             connection,
             select(ImageRow.id, ImageRow.uri, ImageRow.size, ImageRow.mtime_ns)
             .join(TaggingRow, TaggingRow.image_id == ImageRow.id)
-            .where(
-                TaggingRow.model_id == model_id,
-                TaggingRow.outcome.is_(None),
-                TaggingRow.lease_id.is_(None),
-                due,
-                under(prefixes),
-            )
+            .where(_free(connection, model_id, scope))
             .order_by(TaggingRow.image_id)
             .limit(limit),
             of=TaggingRow,
@@ -218,6 +256,9 @@ def known_contents(
 
 def settle(connection: Connection, model_id: int, failures: Mapping[int, tuple[OutcomeKind, str]]) -> None:
     """Record what the scan alone can tell (a link that leads outside); no claim is needed."""
+    with counts.kept_up(connection, list(failures)):
+        blank = [image_id for image_id, (kind, _) in failures.items() if kind is not OutcomeKind.DENIED]
+        connection.execute(update(ImageRow).where(ImageRow.id.in_(blank)).values(content_id=None))
     moment = now(connection)
     connection.execute(
         update(TaggingRow)
@@ -237,25 +278,29 @@ def record(
     lease_id: int,
     outcomes: Sequence[Outcome],
     provenance: Provenance,
-) -> list[int]:
-    """Write a group of outcomes in the caller's transaction; the images that were written.
+    moved_away: Callable[[str, str], bool] = lambda old, new: False,
+) -> Recorded:
+    """Write a group of outcomes in the caller's transaction; what was written.
 
-    An image whose tagging no longer carries the lease is left out: another has it. An image that
-    is new and has the content of a vanished one *is* that one, moved: it takes over its row, id,
-    verdicts and all.
+    An image whose tagging no longer carries the lease is left out: another has it, or the file has
+    changed since. An image that is new and has the content of a vanished one *is* that one, moved:
+    it takes over its row, id, verdicts and all. So it is with one that has not been missed yet, if
+    ``moved_away(old URI, new URI)`` says that it is no longer at its old place.
     """
+    counts.guard(connection)
     ours = _still_ours(connection, model_id, lease_id, [outcome.image_id for outcome in outcomes])
     group = [outcome for outcome in outcomes if outcome.image_id in ours]
+    group = _without_forgotten(connection, model_id, group)
     if not group:
-        return []
+        return Recorded(frozenset(), 0)
     content_ids = _add_contents(connection, group)
-    moved = _moved(connection, group, content_ids)
+    moved = _moved(connection, group, content_ids, moved_away)
     touched = [*ours, *moved.values()]
     with counts.kept_up(connection, touched):
         _add_scores(connection, model_id, group, content_ids)
         _place(connection, group, content_ids, moved)
         _finish(connection, model_id, group, content_ids, moved, provenance)
-    return [outcome.image_id for outcome in group]
+    return Recorded(frozenset(outcome.image_id for outcome in group), len(moved))
 
 
 def _still_ours(connection: Connection, model_id: int, lease_id: int, image_ids: Sequence[int]) -> set[int]:
@@ -273,6 +318,24 @@ def _still_ours(connection: Connection, model_id: int, lease_id: int, image_ids:
             )
         ).scalars()
     )
+
+
+def _without_forgotten(connection: Connection, model_id: int, group: list[Outcome]) -> list[Outcome]:
+    """Leave out what relies on scores that were forgotten meanwhile; it is free to be claimed again."""
+    relying = {outcome.digest: outcome for outcome in group if outcome.kind.tagged and not outcome.labels}
+    known = known_contents(connection, model_id, [digest for digest in relying if digest])
+    orphans = {
+        outcome.image_id
+        for outcome in group
+        if outcome.kind.tagged and not outcome.labels and outcome.digest not in known
+    }
+    if orphans:
+        connection.execute(
+            update(TaggingRow)
+            .where(TaggingRow.model_id == model_id, TaggingRow.image_id.in_(orphans))
+            .values(lease_id=None)
+        )
+    return [outcome for outcome in group if outcome.image_id not in orphans]
 
 
 def _add_contents(connection: Connection, group: Sequence[Outcome]) -> dict[bytes, int]:
@@ -296,28 +359,36 @@ def _add_contents(connection: Connection, group: Sequence[Outcome]) -> dict[byte
 
 
 def _moved(
-    connection: Connection, group: Sequence[Outcome], content_ids: Mapping[bytes, int]
+    connection: Connection,
+    group: Sequence[Outcome],
+    content_ids: Mapping[bytes, int],
+    moved_away: Callable[[str, str], bool],
 ) -> dict[int, int]:
-    """New images that are vanished ones elsewhere: new id to old id, each old one once."""
-    new = set(
+    """New images that are old ones from elsewhere: new id to old id, each old one once."""
+    wanted = [outcome.image_id for outcome in group]
+    new = dict(
         connection.execute(
-            select(ImageRow.id).where(
-                ImageRow.id.in_([outcome.image_id for outcome in group]), ImageRow.content_id.is_(None)
-            )
-        ).scalars()
+            select(ImageRow.id, ImageRow.uri).where(ImageRow.id.in_(wanted), ImageRow.content_id.is_(None))
+        ).all()
     )
-    vanished: dict[int | None, list[int]] = {}
-    for image_id, content_id in connection.execute(
-        select(ImageRow.id, ImageRow.content_id)
-        .where(ImageRow.content_id.in_(content_ids.values()), ImageRow.vanished_at.is_not(None))
-        .order_by(ImageRow.id.desc())
-    ):
-        vanished.setdefault(content_id, []).append(image_id)
-    moved = {}
+    if not new:
+        return {}
+    others = connection.execute(
+        select(ImageRow.id, ImageRow.uri, ImageRow.content_id, ImageRow.vanished_at.is_not(None))
+        .where(ImageRow.content_id.in_(content_ids.values()), ImageRow.id.not_in(new))
+        .order_by(ImageRow.vanished_at.is_(None), ImageRow.id)
+    ).all()
+    moved: dict[int, int] = {}
     for outcome in group:
-        stock = vanished.get(content_ids.get(outcome.digest or b"", -1))
-        if stock and outcome.image_id in new:
-            moved[outcome.image_id] = stock.pop()
+        content = content_ids.get(outcome.digest or b"")
+        if content is None or outcome.image_id not in new:
+            continue
+        for old, uri, held, vanished in others:
+            if held != content or old in moved.values():
+                continue
+            if vanished or moved_away(uri, new[outcome.image_id]):
+                moved[outcome.image_id] = old
+                break
     return moved
 
 
@@ -385,6 +456,10 @@ def _place(
             update(ImageRow).where(ImageRow.id == bindparam("image")).values(content_id=bindparam("content")),
             tied,
         )
+    # Of these the old bytes are gone for certain, and no new ones are known.
+    blank = [outcome.image_id for outcome in group if outcome.digest is None and outcome.kind in BYTES_GONE]
+    if blank:
+        connection.execute(update(ImageRow).where(ImageRow.id.in_(blank)).values(content_id=None))
     for new, old in moved.items():
         _take_over(connection, new, old)
     gone = [outcome.image_id for outcome in group if outcome.kind is OutcomeKind.MISSING]

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from tagger.store import catalog, ledger
-from tagger.store.catalog import Model, ModelEntry, TagEntry
+from tagger.store.catalog import Model, ModelEntry, Scope, TagEntry
 from tagger.store.census import Seen, Tally, taking
 from tagger.store.ledger import Owner, Provenance
 from tagger.store.session import Database
@@ -71,7 +71,7 @@ class Shelf:
         seen = [file if isinstance(file, Seen) else Seen(f"{ROOT}/{file}", 10, 1) for file in files]
         with taking(self.database, self.model.id) as census:
             census.observe(seen)
-            census.close(under, unlisted)
+            census.close(Scope(under, unlisted))
         return census.tally
 
     def lease(self, owner: Owner = SOMEBODY) -> int:
@@ -80,11 +80,11 @@ class Shelf:
 
     def claim(self, lease: int, limit: int = 100) -> list[ImageRef]:
         with self.database.writing() as connection:
-            return ledger.claim(connection, self.model.id, lease, [ROOT], limit)
+            return ledger.claim(connection, self.model.id, lease, Scope((ROOT,)), limit)
 
     def record(self, lease: int, *outcomes: Outcome) -> list[int]:
         with self.database.writing() as connection:
-            return ledger.record(connection, self.model.id, lease, outcomes, HERE)
+            return sorted(ledger.record(connection, self.model.id, lease, outcomes, HERE).image_ids)
 
     def tag(self, **photos: Mapping[str, float]) -> None:
         """Scan, claim and record photos by name; the content of each is its name."""

@@ -15,7 +15,7 @@ from tagger.store.owners import is_dead, this_process
 from tagger.store.session import Database, open_database
 from tagger.values import Outcome, OutcomeKind
 
-from .conftest import ROOT, Shelf, entry, outcome
+from .conftest import HERE, ROOT, Shelf, entry, outcome
 
 DOG = {"animal": 0.99, "dog": 0.97}
 
@@ -168,7 +168,7 @@ def test_nothing_vanishes_beneath_a_place_that_could_not_be_listed(shelf: Shelf)
 
 
 def test_a_scan_touches_nothing_outside_its_root(shelf: Shelf) -> None:
-    shelf.scan(Seen(f"{ROOT}-private/x.jpg", 1, 1), under=())
+    shelf.scan(Seen(f"{ROOT}-private/x.jpg", 1, 1), under=("file:///nothing",))
     shelf.scan("a.jpg")
     assert shelf.rows("SELECT uri FROM image_info WHERE vanished_at IS NOT NULL") == []
 
@@ -192,6 +192,50 @@ def test_forgetting_leaves_no_trace_and_spares_the_rest(shelf: Shelf) -> None:
     assert shelf.rows("SELECT COUNT(*) FROM contents") == [(1,)]
     assert shelf.rows("SELECT DISTINCT content_id FROM tag_scores") == shelf.rows("SELECT id FROM contents")
     assert shelf.counts() == {"car": 1}
+
+
+def test_nothing_holds_of_bytes_that_are_gone(shelf: Shelf) -> None:
+    shelf.tag(a=DOG, b=DOG)
+    shelf.scan(Seen(f"{ROOT}/a.jpg", 0, 2), Seen(f"{ROOT}/b.jpg", refusal=(OutcomeKind.OUTSIDE, "leads out")))
+    lease = shelf.lease()
+    (ref,) = shelf.claim(lease)
+    shelf.record(lease, Outcome(ref.image_id, OutcomeKind.CORRUPT, "the file is empty (0 bytes)"))
+    assert shelf.effective("a") == shelf.effective("b") == shelf.counts() == {}
+
+
+def test_what_was_read_before_a_change_is_not_written_after_it(shelf: Shelf) -> None:
+    shelf.scan("a.jpg")
+    lease = shelf.lease()
+    (ref,) = shelf.claim(lease)
+    shelf.scan(Seen(f"{ROOT}/a.jpg", 99, 9))
+    assert shelf.record(lease, outcome(ref.image_id, "old bytes", DOG)) == []
+    assert [again.size for again in shelf.claim(shelf.lease())] == [99]
+
+
+def test_a_copy_whose_scores_were_forgotten_meanwhile_is_done_again(shelf: Shelf) -> None:
+    shelf.tag(a=DOG)
+    shelf.scan("a.jpg", "copy.jpg")
+    lease = shelf.lease()
+    (ref,) = shelf.claim(lease)
+    with shelf.database.writing() as connection:
+        catalog.forget(connection, [f"{ROOT}/a.jpg"])
+    digest = outcome(0, "a", {}).digest
+    assert shelf.record(lease, Outcome(ref.image_id, OutcomeKind.OK, digest=digest, reused=True)) == []
+    assert len(shelf.claim(shelf.lease())) == 1
+
+
+def test_a_move_is_known_before_the_old_place_is_missed(shelf: Shelf) -> None:
+    shelf.tag(a=DOG)
+    ((old,),) = shelf.rows("SELECT image_id FROM image_status")
+    shelf.scan("new/a.jpg", under=(f"{ROOT}/new",))
+    lease = shelf.lease()
+    (ref,) = shelf.claim(lease)
+    with shelf.database.writing() as connection:
+        done = ledger.record(
+            connection, shelf.model.id, lease, [outcome(ref.image_id, "a", DOG)], HERE, lambda old, new: True
+        )
+    assert done.moved == 1
+    assert shelf.rows("SELECT image_id, uri FROM image_status") == [(old, f"{ROOT}/new/a.jpg")]
 
 
 def test_promotion_waits_for_the_last_image(shelf: Shelf) -> None:

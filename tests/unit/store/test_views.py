@@ -74,6 +74,9 @@ def test_rejecting_a_breed_leaves_the_dog(shelf: Shelf) -> None:
     shelf.tag(rex=DOG)
     _verdict(shelf, "rex", "retriever", "reject")
     assert shelf.effective("rex") == {"animal": 0.99, "dog": 0.97}
+    assert shelf.counts() == shelf.counted()
+    shelf.write("DELETE FROM verdicts")
+    assert shelf.counts() == shelf.counted() == {"animal": 1, "dog": 1, "retriever": 1}
 
 
 def test_the_surest_live_model_speaks_for_a_tag(shelf: Shelf) -> None:
