@@ -66,8 +66,8 @@ def main() -> None:
     try:
         app()
     except NotFound as fault:
-        errors.print(str(fault), highlight=False, markup=False)
+        errors.print(str(fault))
         sys.exit(1)
     except TaggerError as fault:
-        errors.print(f"error: {fault}", highlight=False, markup=False, style="red")
+        errors.print(f"error: {fault}", style="red")
         sys.exit(3)

@@ -35,7 +35,7 @@ def upgrade(context: typer.Context, db: DbOption = None) -> None:
     finally:
         database.close()
     said = "is at" if before == after else f"went from {before or 'nothing'} to"
-    out.print(f"The database at {database.url} {said} version {after}.", highlight=False, soft_wrap=True)
+    out.print(f"The database at {database.url} {said} version {after}.", soft_wrap=True)
 
 
 @app.command()

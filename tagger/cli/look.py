@@ -11,37 +11,47 @@ from rich.table import Table
 from rich.text import Text
 
 from tagger.cli.options import DbOption, JsonOption, open_library, roots_of, settings_of
-from tagger.cli.output import bar, confidence, name_of, out, plural, print_json, table
+from tagger.cli.output import bar, confidence, errors, name_of, out, path_of, plural, print_json, table
 
 if TYPE_CHECKING:
-    from tagger.store.queries import ImageReport, LibraryStatus
+    from tagger.library.lookup import Known
+    from tagger.sources import Roots
+    from tagger.store.queries import Hit, ImageReport, LibraryStatus
 
 
 def search(
     context: typer.Context,
-    words: Annotated[list[str], typer.Argument(metavar="TAG", help="A tag or another word for it.")],
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TAG", help="A tag or another word for it; several words are one tag: golden retriever."
+        ),
+    ],
     least: Annotated[
         float, typer.Option("--min", min=0.0, max=1.0, help="Only confidences from this on.")
     ] = 0.0,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many photos.")] = None,
     paths: Annotated[bool, typer.Option("--paths", help="Print the paths alone, one a line.")] = False,
+    null: Annotated[bool, typer.Option("--null", "-0", help="Print the paths alone, for xargs -0.")] = False,
     db: DbOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the photos that have a tag, surest first. Other words for it do too: automobile, puppy."""
     from tagger.library import lookup
 
-    with open_library(settings_of(context, db)) as database:
+    settings = settings_of(context, db)
+    with open_library(settings) as database:
         tag, hits = lookup.search(database, " ".join(words), least, limit)
     if as_json:
         print_json([asdict(hit) for hit in hits])
-    elif paths:
-        sys.stdout.writelines(f"{name_of(hit.uri)}\n" for hit in hits)
+    elif paths or null:
+        _print_paths(hits, roots_of(settings), b"\0" if null else b"\n")
     else:
         for hit in hits:
             out.print(confidence(hit.confidence), Text(name_of(hit.uri)), soft_wrap=True)
         floor = f" from {least} on" if least else ""
-        out.print(f"{plural(len(hits), 'photo')} with {tag}{floor}.", style="dim", highlight=False)
+        first = "the first " if limit == len(hits) else ""
+        out.print(f"{first}{plural(len(hits), 'photo')} with {tag}{floor}.".capitalize(), style="dim")
     if not hits:
         raise typer.Exit(1)
 
@@ -105,13 +115,36 @@ def forget(
 
     settings = settings_of(context, db)
     with open_library(settings) as database:
-        if not yes and sys.stdin.isatty():
-            typer.confirm(f"Forget {', '.join(paths)} and all that people said of it?", abort=True)
-        gone = lookup.forget(database, paths, roots_of(settings))
+        roots = roots_of(settings)
+        _ask(lookup.known(database, paths, roots), yes)
+        gone = lookup.forget(database, paths, roots)
     if as_json:
         print_json({"forgotten": gone})
     else:
-        out.print(f"Forgot {plural(gone, 'photo')}; the files are where they were.", highlight=False)
+        out.print(f"Forgot {plural(gone, 'photo')}; the files are where they were.")
+
+
+def _ask(found: Known, yes: bool) -> None:
+    """Photos can be tagged again; what people said of them is gone for good, so that is asked for."""
+    if yes or not found.images or not (found.verdicts or sys.stdin.isatty()):
+        return
+    if not sys.stdin.isatty():
+        raise typer.BadParameter(
+            f"{plural(found.verdicts, 'verdict')} of people would be lost with these photos: say --yes"
+        )
+    said = f" and {plural(found.verdicts, 'verdict')} of people" if found.verdicts else ""
+    typer.confirm(f"Forget {plural(found.images, 'photo')}{said}?", abort=True)
+
+
+def _print_paths(hits: list[Hit], roots: Roots, end: bytes) -> None:
+    """Byte for byte, so that other programs can open them."""
+    for hit in hits:
+        path = path_of(hit.uri, roots)
+        if path is None:
+            errors.print(f"warning: {hit.uri}: its root is not known here (TAGGER_ROOTS)", style="yellow")
+        else:
+            sys.stdout.buffer.write(path + end)
+    sys.stdout.buffer.flush()
 
 
 def _print_image(report: ImageReport) -> None:
@@ -121,9 +154,9 @@ def _print_image(report: ImageReport) -> None:
         report.format,
         f"{report.size:,} bytes" if report.size is not None else None,
         f"taken {report.taken_at}" if report.taken_at else None,
-        "[yellow]vanished[/]" if report.vanished else None,
+        "vanished" if report.vanished else None,
     ]
-    out.print("  " + ", ".join(fact for fact in facts if fact), highlight=False)
+    out.print("  " + ", ".join(fact for fact in facts if fact))
     for status in report.statuses:
         reason = Text(f": {status.reason}" if status.reason else "")
         live = "" if status.live else " (not live)"
@@ -143,7 +176,7 @@ def _print_scores(title: str, rows: list[tuple[str, float, str]]) -> None:
 
 def _print_status(report: LibraryStatus, url: str) -> None:
     gone = f", {report.vanished:,} vanished" if report.vanished else ""
-    out.print(f"{plural(report.present, 'photo')}{gone} in {url}", highlight=False)
+    out.print(f"{plural(report.present, 'photo')}{gone} in {url}")
     outcomes = table("Model", "Outcome", "Photos", numbers=["Photos"])
     for model, live, outcome, images in report.outcomes:
         outcomes.add_row(model + (" (live)" if live else ""), outcome, f"{images:,}")
@@ -165,9 +198,9 @@ def _print_status(report: LibraryStatus, url: str) -> None:
             numbers=["Done", "Failed", "Seconds"],
         )
         for run in report.runs:
-            state = "ended" if run.finished_at else "not ended"
+            state = "ended" if run.finished_at else "cut off, or still running"
             began = f"{run.started_at.astimezone():%Y-%m-%d %H:%M:%S}"
             seconds = f"{run.seconds:,.1f}" if run.seconds is not None else ""
             row = (f"{run.kind} {run.id}", began, f"{run.done:,}", f"{run.failed:,}", seconds, state)
-            runs.add_row(*row, Text(run.places))
+            runs.add_row(*row, Text("\n".join(name_of(place) for place in run.places.split("\n"))))
         out.print(runs)

@@ -39,7 +39,7 @@ def models(context: typer.Context, db: DbOption = None, as_json: JsonOption = Fa
     _print_catalogue(known)
     for model in registered:
         holds = "live: its tags hold" if model.live else "beside the live one"
-        out.print(f"{model.name}  {model.vocabulary}  {holds}", highlight=False)
+        out.print(f"{model.name}  {model.vocabulary}  {holds}")
 
 
 def _print_catalogue(known: list[CatalogueRow]) -> None:
@@ -62,4 +62,4 @@ def promote(
 
     with open_library(settings_of(context, db)) as database:
         model = versions.promote(database, name)
-    out.print(f"{model.name} is live now.", highlight=False)
+    out.print(f"{model.name} is live now.")

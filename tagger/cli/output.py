@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from rich import box
@@ -16,16 +17,24 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tagger.errors import SourceError
+
+if TYPE_CHECKING:
+    from tagger.sources import Roots
+
 PIPED_WIDTH = 200
 """Columns where there is no terminal to ask: nothing that a program reads is cut off."""
 
-out = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
-errors = Console(stderr=True, soft_wrap=True)
+# No markup: a folder may well be called [x].
+out = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+errors = Console(markup=False, highlight=False, stderr=True, soft_wrap=True)
 
 
 def table(*columns: str, numbers: Sequence[str] = (), title: str | None = None) -> Table:
     """A table whose cells wrap rather than lose their ends; ``numbers`` are set to the right."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
+    made = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, title=Text(title) if title else None, title_justify="left"
+    )
     for column in columns:
         made.add_column(column, overflow="fold", justify="right" if column in numbers else "left")
     return made
@@ -37,11 +46,19 @@ def print_json(value: Any) -> None:
 
 
 def name_of(uri: str) -> str:
-    """A URI as a person writes it: a path for a local file, unprintable characters escaped."""
-    if not uri.startswith("file://"):
-        return uri
+    """A URI as a person reads it: a path for a local file, unprintable characters escaped."""
     raw = unquote_to_bytes(uri.removeprefix("file://")).decode("utf-8", "backslashreplace")
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in raw)
+
+
+def path_of(uri: str, roots: Roots) -> bytes | None:
+    """The path on this machine, byte for byte; None for a root that is not known here."""
+    from tagger.sources import Roots
+
+    try:
+        return os.fsencode(Roots(roots.items).adding(["/"]).path_of(uri))
+    except SourceError:
+        return None
 
 
 def short(uri: str, start: str = "") -> str:

@@ -97,7 +97,6 @@ def tag(
         where = f" --db {db}" if db and "://" not in db else ""  # a URL may hold a password
         out.print(
             f"Database: {place}. Try `tagger tags{where}`, `tagger search dog{where}`.",
-            highlight=False,
             style="dim",
         )
     raise typer.Exit(_exit_code(report, strict))
@@ -218,7 +217,7 @@ def _tags_cell(photo: Photo) -> Text:
 
 def _print_summary(report: tagging.TagReport) -> None:
     for warning in report.survey.warnings:
-        errors.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
+        errors.print(f"warning: {warning}", style="yellow")
     _print_scan(report)
     if report.progress.done:
         _print_outcomes(report)
@@ -229,7 +228,6 @@ def _print_summary(report: tagging.TagReport) -> None:
         out.print(
             f"{report.model.name} is not the live model, so its tags do not hold yet: "
             f"`tagger models promote {report.model.name}` makes them hold.",
-            highlight=False,
         )
 
 
@@ -241,7 +239,7 @@ def _print_scan(report: tagging.TagReport) -> None:
     parts += [f"{tally.refused:,} refused"] if tally.refused else []
     skipped = report.survey.skipped
     parts += [f"{skipped.total():,} skipped ({_skipped(skipped)})"] if skipped else []
-    out.print(f"Found {plural(tally.files, 'file')}: {', '.join(parts)}.", highlight=False)
+    out.print(f"Found {plural(tally.files, 'file')}: {', '.join(parts)}.")
 
 
 def _skipped(skipped: dict[str, int]) -> str:
@@ -257,7 +255,6 @@ def _print_outcomes(report: tagging.TagReport) -> None:
     out.print(
         f"Tagged {plural(progress.done, 'image')} in {report.seconds:.1f} s ({rate:,.0f} images/s) "
         f"with {report.model.name}, {report.engine}{reused}.",
-        highlight=False,
     )
     outcomes = table("Outcome", "Images", "First reasons", numbers=["Images"])
     for kind, number in progress.outcomes.most_common():
@@ -279,14 +276,12 @@ def _print_left(report: tagging.TagReport) -> None:
         out.print(
             f"Interrupted: {plural(report.left, 'image')} left. The same command goes on from here.",
             style="yellow",
-            highlight=False,
         )
     elif report.left:
         out.print(
             f"{plural(report.left, 'image')} still pending: another process holds them. "
             "Run the same command again later.",
             style="yellow",
-            highlight=False,
         )
 
 

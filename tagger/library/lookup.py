@@ -77,6 +77,21 @@ def show(database: Database, image: str, roots: Roots) -> ImageReport:
         return queries.image_report(connection, found[0][0])
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """How many images there are somewhere, and how many verdicts of people on them."""
+
+    images: int
+    verdicts: int
+
+
+def known(database: Database, paths: Sequence[str], roots: Roots) -> Known:
+    """What `forget` would remove."""
+    prefixes = [prefix for path in paths for prefix in _prefixes(path, roots)]
+    with database.reading() as connection:
+        return Known(*queries.known(connection, prefixes))
+
+
 def forget(database: Database, paths: Sequence[str], roots: Roots) -> int:
     """Delete every trace of the images at or beneath ``paths`` (or URIs); how many there were.
 
@@ -96,6 +111,8 @@ def place(path: str, roots: Roots) -> str:
 
 
 def _prefixes(path: str, roots: Roots) -> tuple[str, ...]:
+    if not path.strip():
+        raise NotFound("an empty path stands for nothing: use . for this folder")
     if "://" in path:
         return (path,)
     widened = _rooted(path, roots)

@@ -207,7 +207,7 @@ class _Run:
                 with Lease(self.database) as lease:
                     self._tag(engine, lease)
                 more = self._wait_for_others()
-        self._note(ended=True)
+        self._note(ended=True)  # a run that was cut off stays open
 
     def _wait_for_others(self) -> bool:
         """Wait for what other processes hold; True when there is something to take over.

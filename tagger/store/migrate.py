@@ -27,7 +27,7 @@ _SCHEMA = 7_461_676
 def upgrade(database: Database) -> str:
     """Bring the schema to the newest version (created if new); the version it now has."""
     if database.path is not None:
-        database.path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(database.path.parent)
     with database.writing() as connection:
         exclusive(connection, _SCHEMA)
         config = _config()
@@ -67,7 +67,10 @@ def current(database: Database) -> str | None:
     if database.path is not None and not database.path.exists():
         return None  # looking would create the file
     with database.reading() as connection:
-        if not inspect(connection).has_table("alembic_version"):
+        tables = inspect(connection).get_table_names()
+        if "alembic_version" not in tables:
+            if tables:
+                raise DatabaseError(f"{database.url} holds tables of another program: name an empty database")
             return None
         return MigrationContext.configure(connection).get_current_revision()
 
@@ -91,10 +94,17 @@ def backup(database: Database, target: Path) -> Path:
         raise DatabaseError(f"there is no database at {database.path} yet")
     if target.exists():
         raise DatabaseError(f"{target} is there already: name another file")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(target.parent)
     with closing(sqlite3.connect(database.path)) as source, closing(sqlite3.connect(target)) as copy:
         source.backup(copy)
     return target
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise DatabaseError(f"the folder {folder} cannot be made: {fault.strerror}; name another") from fault
 
 
 def _config() -> Config:

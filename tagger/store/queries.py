@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, func, insert, select, text, update
 
 from tagger.store.catalog import under
-from tagger.store.schema import ImageRow, ModelRow, RunRow, TaggingRow
+from tagger.store.schema import ImageRow, ModelRow, RunRow, TaggingRow, VerdictRow
 from tagger.store.session import now
 
 
@@ -166,6 +166,18 @@ def images_under(
         .limit(limit)
     )
     return [(row[0], row[1], row[2]) for row in rows]
+
+
+def known(connection: Connection, prefixes: Sequence[str]) -> tuple[int, int]:
+    """How many images there are at or beneath ``prefixes``, and how many verdicts on them."""
+    images = connection.execute(select(func.count()).select_from(ImageRow).where(under(prefixes)))
+    verdicts = connection.execute(
+        select(func.count())
+        .select_from(VerdictRow)
+        .join(ImageRow, ImageRow.id == VerdictRow.image_id)
+        .where(under(prefixes))
+    )
+    return images.scalar_one(), verdicts.scalar_one()
 
 
 def image_report(connection: Connection, image_id: int) -> ImageReport:

@@ -19,6 +19,7 @@ import psutil
 from sqlalchemy import Connection, Engine, Select, create_engine, event, func, make_url, select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import DatabaseError as DBDatabaseError
 
 from tagger.errors import DatabaseError, DatabaseUnavailable
 from tagger.store.schema import Base
@@ -27,6 +28,9 @@ Columns = TypeVarTuple("Columns")
 
 BUSY_SECONDS = 60
 """How long SQLite waits for another writer before it gives up."""
+
+POOL_SECONDS = 600
+"""How long one of many threads waits for one of the few connections."""
 
 _NETWORK = {"nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afpfs", "9p", "fuse.sshfs", "webdav"}
 """File systems on which SQLite's WAL must not be used: it needs memory shared between processes."""
@@ -86,7 +90,7 @@ def open_database(place: str) -> Database:
     if url.get_backend_name() == "sqlite":
         return Database(_sqlite(url))
     if url.get_backend_name() == "postgresql":
-        return Database(create_engine(url, pool_pre_ping=True))
+        return Database(create_engine(url, pool_pre_ping=True, pool_timeout=POOL_SECONDS))
     raise DatabaseError(f"{url.get_backend_name()} is not supported: use a sqlite or postgresql URL")
 
 
@@ -138,13 +142,14 @@ def _parse(place: str) -> URL:
 def _sqlite(url: URL) -> Engine:
     if not url.database or url.database == ":memory:":
         raise DatabaseError("an SQLite database in memory would be lost at the end: name a file")
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_timeout=POOL_SECONDS)
     journal = "DELETE" if _on_network(Path(url.database)) else "WAL"
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # the driver begins nothing; _begin does
-        connection.execute(f"PRAGMA journal_mode={journal}")
+        if connection.execute("PRAGMA journal_mode").fetchone()[0].upper() != journal:
+            connection.execute(f"PRAGMA journal_mode={journal}")
         connection.execute("PRAGMA synchronous=NORMAL")  # safe against kill in WAL; one fsync a checkpoint
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA cache_size=-65536")  # 64 MB: inner index pages stay in memory
@@ -172,8 +177,29 @@ def _translated(database: Database) -> Iterator[None]:
     try:
         yield
     except OperationalError as fault:
-        raise DatabaseUnavailable(f"the database at {database.url} does not answer: {fault.orig}") from fault
+        raise _explained(database, fault) from fault
     except DBAPIError as fault:
+        # SQLite's plain DatabaseError: the file is no database, or its pages make no sense.
+        if database.is_sqlite and type(fault) is DBDatabaseError:
+            raise DatabaseError(
+                f"{database.path} is no SQLite database, or a damaged one ({fault.orig}): name another file, "
+                "or go back to a copy made by `tagger db backup`"
+            ) from fault
         if fault.connection_invalidated:
             raise DatabaseUnavailable(f"the database at {database.url} went away: {fault.orig}") from fault
         raise
+
+
+def _explained(database: Database, fault: OperationalError) -> DatabaseError:
+    said = str(fault.orig).strip()
+    if "readonly" in said:
+        return DatabaseError(f"{database.path} may not be written: change its permissions, or name another")
+    if "unable to open" in said:
+        return DatabaseError(f"{database.path} cannot be opened: is its folder there, and may it be written?")
+    if "already exists" in said:
+        return DatabaseError(f"{database.url} holds tables of another program: name an empty database")
+    if "locked" in said:
+        return DatabaseUnavailable(f"{database.path} is busy: another process has been writing for too long")
+    return DatabaseUnavailable(
+        f"the database at {database.url} does not answer: {said}; is it running, and is the address right?"
+    )
