@@ -21,8 +21,7 @@ DbOption = Annotated[
     typer.Option(
         "--db",
         metavar="URL",
-        help="Database: an SQLAlchemy URL, or a path for SQLite. Default: TAGGER_DATABASE_URL, "
-        "else a file in your data folder.",
+        help="Where the tags are: a URL, or a path for SQLite.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.progress import (
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from tagger.store.census import Tally
     from tagger.values import OutcomeKind
 
+EngineName = Literal["auto", "openvino", "eager", "cuda"]
+Precision = Literal["auto", "f32", "bf16", "f16"]
+
 SHOWN = 100
 """Photos that ``--show`` lists; a library has too many to read."""
 
@@ -55,8 +58,8 @@ def tag(
     model: Annotated[
         str | None, typer.Option(help="Model to tag with (`tagger models`). Default: the live one.")
     ] = None,
-    engine: Annotated[str | None, typer.Option(help="auto, openvino, eager or cuda. Default: auto.")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, f32, bf16 or f16. Default: auto.")] = None,
+    engine: Annotated[EngineName | None, typer.Option(help="The runtime. Default: auto.")] = None,
+    precision: Annotated[Precision | None, typer.Option(help="Arithmetic. Default: auto.")] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, max=1024, help="Threads to load and compute. Default: all cores.")
     ] = None,

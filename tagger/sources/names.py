@@ -48,7 +48,8 @@ _LIBRARY_ORIGINALS = frozenset({"originals", "masters"})
 
 _EXTENSIONS: dict[SkipReason, str] = {
     # .thm is a JPEG, yet a thumbnail of the video or RAW file beside it.
-    SkipReason.SIDECAR: "xmp aae thm pp3 pto json dop cos on1 nksc lrcat lrcat-data db ini lnk url",
+    SkipReason.SIDECAR: "xmp aae thm pp3 pto json dop cos on1 nksc lrcat lrcat-data db db-shm db-wal "
+    "db-journal ini lnk url",
     SkipReason.VIDEO: "mp4 m4v mov avi mkv webm mpg mpeg mpe m2v mts m2ts ts vob wmv asf flv f4v 3gp 3g2 ogv "
     "mxf lrv insv braw",
     SkipReason.AUDIO: "mp3 m4a aac wav wave flac ogg oga opus wma aif aiff mid midi amr caf",

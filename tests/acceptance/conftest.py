@@ -34,7 +34,8 @@ class Tagger:
             [*TAGGER, *map(str, arguments)],
             env=self.env,
             cwd=self.folder,
-            text=True,
+            encoding="utf-8",
+            errors="surrogateescape",
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,26 @@ def test_wrong_use_is_answered_with_what_to_do(
 ) -> None:
     out = tagger(*arguments, code=code)
     assert said in out and "Traceback" not in out
+
+
+@pytest.mark.parametrize("command", [("status",), ("doctor",), ("search", "dog"), ("tag", ".")])
+def test_a_damaged_database_is_named_as_such(tagger: Tagger, command: tuple[str, ...]) -> None:
+    (tagger.folder / "tagger.db").write_bytes(b"no database" * 1000)
+    out = tagger(*command, code=1 if command == ("doctor",) else 3)
+    assert "no SQLite database, or a damaged one" in out and "Traceback" not in out
+
+
+def test_forgetting_what_people_said_must_be_meant(tagger: Tagger, photos: Path) -> None:
+    tagger("tag", photos)
+    with sqlite3.connect(tagger.folder / "tagger.db") as connection:
+        connection.execute(
+            "INSERT INTO verdicts (image_id, tag_id, verdict, decided_at) "
+            "SELECT i.id, t.id, 'confirm', CURRENT_TIMESTAMP FROM images i, tags t "
+            "WHERE i.uri LIKE '%ocelot.jpg' AND t.name = 'cat'"
+        )
+    connection.close()
+    assert "1 verdict of people would be lost" in tagger("forget", photos, code=2)
+    assert tagger.json("forget", photos, "--yes") == {"forgotten": 7}
 
 
 def test_settings_that_cannot_be_used_are_named(tagger: Tagger) -> None:

@@ -125,6 +125,45 @@ def test_killed_three_times_the_run_goes_on_where_it_was(tagger: Tagger, many: P
     assert tagger.rows("SELECT MAX(attempts) FROM image_status")[0][0] <= 4
 
 
+def test_what_a_killed_run_held_is_taken_over_by_one_that_still_runs(tagger: Tagger, many: Path) -> None:
+    first = tagger.start("tag", many, "--threads", "1")
+    _wait_for_more_than(tagger, 0)
+    second = tagger.start("tag", many, "--json")
+    time.sleep(2)
+    first.kill()
+    first.communicate()
+    out, err = second.communicate(timeout=240)
+    assert second.returncode == 0, out + err
+    assert tagger.rows("SELECT COUNT(*) FROM image_status WHERE outcome IN ('ok', 'empty')") == [(600,)]
+
+
+def test_an_absent_root_inside_another_marks_nothing(tagger: Tagger, photos: Path) -> None:
+    tagger("tag", photos, photos / "trip")
+    (photos / "trip").rename(photos.parent / "unmounted")
+    (photos / "trip").mkdir()
+    report = tagger.json("tag", photos, photos / "trip")
+    assert "nothing beneath it was touched" in report["warnings"][0]
+    assert tagger.rows("SELECT COUNT(*) FROM image_info WHERE vanished_at IS NOT NULL") == [(0,)]
+    assert report["left"] == 0
+
+
+def test_a_folder_tagged_only_at_its_new_place_has_moved(tagger: Tagger, photos: Path) -> None:
+    tagger("tag", photos / "trip")
+    (photos / "trip").rename(photos / "elsewhere")
+    report = tagger.json("tag", photos / "elsewhere")
+    assert (report["moved"], report["reused"]) == (5, 5)
+    assert tagger.json("status")["present"] == 5
+
+
+def test_any_name_can_be_tagged_found_and_opened(tagger: Tagger, photos: Path) -> None:
+    folder = photos.parent / '[/x] "quoted"\n#1%20\udcff'
+    folder.mkdir(parents=True)
+    shutil.copy(photos / "trip" / "domestic_dog.jpg", folder / "ü'.jpg")
+    assert "dog" in tagger("tag", folder, "--show")
+    out = tagger("search", "dog", "--null")
+    assert os.fsencode(folder) in out.encode("utf-8", "surrogateescape")
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_run_in_order(tagger: Tagger, many: Path, stop: signal.Signals) -> None:
     process = tagger.start("tag", many)
