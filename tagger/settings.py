@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     )
     cache_dir: Path = Field(
         default_factory=lambda: user_cache_path("tagger", appauthor=False),
-        description="Compiled models; may be emptied at any time.",
+        description="Networks in the engine's own form; may be emptied at any time.",
     )
 
     @field_validator("roots", mode="before")

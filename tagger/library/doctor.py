@@ -176,7 +176,9 @@ def _folders(settings: Settings) -> Iterator[Finding]:
     try:
         settings.cache_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=settings.cache_dir):
-            yield Finding("folders", Health.WELL, f"compiled models are kept in {settings.cache_dir}")
+            yield Finding(
+                "folders", Health.WELL, f"networks in the engine's own form are kept in {settings.cache_dir}"
+            )
     except OSError as fault:
         yield Finding(
             "folders",
