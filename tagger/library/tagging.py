@@ -21,10 +21,10 @@ from tagger.loading import PillowLoader
 from tagger.models import ModelSpec
 from tagger.pipeline import Stages
 from tagger.sources import Roots, read
-from tagger.store import ledger, queries
+from tagger.store import ledger, outcomes, queries
 from tagger.store.catalog import Model
 from tagger.store.census import Tally
-from tagger.store.ledger import Provenance
+from tagger.store.outcomes import Provenance
 from tagger.store.session import Database
 from tagger.taxonomy import TagScorer, top_labels
 from tagger.values import ImageRef, Limits, Outcome, OutcomeKind
@@ -269,10 +269,10 @@ class _Run:
     def _tag(self, engine: Engine, lease: Lease) -> None:
         provenance = Provenance(engine.name, engine.precision, PillowLoader.name)
         group: list[Outcome] = []
-        outcomes = pipeline.run(self._refs(lease), self._stages(engine), threads=self.request.threads)
+        results = pipeline.run(self._refs(lease), self._stages(engine), threads=self.request.threads)
         try:
-            with closing(outcomes):
-                for outcome in outcomes:
+            with closing(results):
+                for outcome in results:
                     group.append(outcome)
                     if len(group) >= GROUP or time.monotonic() - self.ended >= GROUP_SECONDS:
                         self._write(group, lease, provenance)
@@ -307,7 +307,7 @@ class _Run:
 
     def _known(self, digest: bytes) -> OutcomeKind | None:
         with self.database.reading() as connection:
-            return ledger.known_contents(connection, self.model.id, [digest]).get(digest)
+            return outcomes.known_contents(connection, self.model.id, [digest]).get(digest)
 
     def _write(self, group: list[Outcome], lease: Lease, provenance: Provenance) -> None:
         """One transaction: outcomes, tallies and how far the run is; then the group is empty."""
@@ -315,7 +315,7 @@ class _Run:
             still_there(self.survey.places)
         away = partial(moved_away, self.survey.roots)
         with self.database.writing() as connection:
-            written = ledger.record(connection, self.model.id, lease.id, group, provenance, away)
+            written = outcomes.record(connection, self.model.id, lease.id, group, provenance, away)
             self._note_in(connection)
         self._count([outcome for outcome in group if outcome.image_id in written.image_ids])
         self.progress.moved += written.moved

@@ -160,7 +160,7 @@ def find_model(connection: Connection, name: str) -> Model:
     if len(hits) == 1:
         return hits[0]
     names = ", ".join(model.name for model in (hits or known)) or "none yet"
-    fault = "stands for several versions" if hits else "is not registered in this database"
+    fault = "stands for several versions" if hits else "has tagged nothing in this database yet"
     raise ModelError(f"{name!r} {fault}: {names}")
 
 
@@ -169,16 +169,17 @@ def promote(connection: Connection, model: Model) -> None:
 
     Raises :class:`ModelError` while it lacks an outcome for any present image.
     """
-    lacking = connection.execute(
-        select(func.count())
-        .select_from(ImageRow)
+    lacking = (
+        select(ImageRow.uri)
         .outerjoin(TaggingRow, and_(TaggingRow.image_id == ImageRow.id, TaggingRow.model_id == model.id))
         .where(ImageRow.vanished_at.is_(None), TaggingRow.outcome.is_(None))
-    ).scalar_one()
-    if lacking:
+    )
+    number = connection.execute(select(func.count()).select_from(lacking.subquery())).scalar_one()
+    if number:
+        first = connection.execute(lacking.order_by(ImageRow.uri).limit(3)).scalars()
         raise ModelError(
-            f"{model.name} has no outcome yet for {lacking:,} images: tag them with "
-            f"`tagger tag PATH --model {model.spec}` first"
+            f"{model.name} has no outcome yet for {number:,} images, such as {', '.join(first)}: tag their "
+            f"folders with `tagger tag PATH --model {model.spec}` first, or `tagger forget` them"
         )
     connection.execute(
         update(ModelRow).where(ModelRow.vocabulary == model.vocabulary, ModelRow.live).values(live=False)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import ColumnElement, Connection, TextClause, select, text, update
 
-from tagger.store import counts, ledger
+from tagger.store import counts, ledger, outcomes
 from tagger.store.catalog import GROUP, Scope, insert_or_ignore, known_images, within
 from tagger.store.schema import ImageRow, TaggingRow
 from tagger.store.session import Database, now
@@ -163,7 +163,7 @@ class Census:
             if outcome is not None and outcome != refusals[image_id][0].value
         ]
         ledger.want_again(self.connection, other, self.model_id)
-        ledger.settle(self.connection, self.model_id, refusals)
+        outcomes.settle(self.connection, self.model_id, refusals)
 
     def _vanish(self, image_ids: Sequence[int]) -> None:
         """Mark images as gone; what was still pending of them ends as missing."""

@@ -1,25 +1,21 @@
-"""The ledger: which images are wanted from which model, who works on them, and what came of it.
+"""The ledger: which images are wanted from which model, and who works on them.
 
 A *lease* is a living process's hold on its claims; its id is the fencing token. A *claim* takes
-pending taggings for a lease and counts the attempt before the work begins. :func:`record` writes
-outcomes, but only where the tagging still carries the writer's lease, so a process that was
-thought dead and wakes up again cannot overwrite its successor.
+pending taggings for a lease and counts the attempt before the work begins. What came of them is
+written by :mod:`tagger.store.outcomes`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     and_,
-    bindparam,
     delete,
-    exists,
     func,
     insert,
     or_,
@@ -27,37 +23,20 @@ from sqlalchemy import (
     update,
 )
 
-from tagger.store import counts
 from tagger.store.catalog import GROUP, Scope, insert_or_ignore, within
 from tagger.store.schema import (
-    ClassScoreRow,
-    ContentRow,
     ImageRow,
     LeaseRow,
     TaggingRow,
-    TagRow,
-    TagScoreRow,
 )
 from tagger.store.session import locked, now
-from tagger.values import ImageRef, Outcome, OutcomeKind
+from tagger.values import ImageRef, OutcomeKind
 
 LEASE_SECONDS = 60.0
 """How long a lease lasts without renewal; a heartbeat renews it several times in that span."""
 
 PASSING = (OutcomeKind.MISSING, OutcomeKind.DENIED, OutcomeKind.OUTSIDE, OutcomeKind.UNREADABLE)
 """Outcomes that speak of the file's place, not of its bytes: worth another look at each scan."""
-
-
-BYTES_GONE = (
-    OutcomeKind.CORRUPT,
-    OutcomeKind.UNSUPPORTED,
-    OutcomeKind.TOO_LARGE,
-    OutcomeKind.OUTSIDE,
-    OutcomeKind.TIMEOUT,
-    OutcomeKind.QUARANTINED,
-)
-"""Failures after which nothing holds of what the place held before. Not so for a file that cannot
-be read just now; and one that is missing has vanished, and may come back as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +46,6 @@ class Owner:
     host: str
     pid: int
     process_started: float
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """How a tagging came about; recorded with it, and no part of the model's fingerprint."""
-
-    engine: str
-    precision: str
-    loader: str
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """Which images were written, and how many of them had moved from elsewhere."""
-
-    image_ids: frozenset[int]
-    moved: int
 
 
 # -- wants ----------------------------------------------------------------------------------
@@ -236,296 +198,3 @@ def claim(connection: Connection, model_id: int, lease_id: int, scope: Scope, li
             .values(lease_id=lease_id, attempts=TaggingRow.attempts + 1)
         )
     return [ImageRef(row.id, row.uri, row.size, row.mtime_ns) for row in rows]
-
-
-# -- outcomes -------------------------------------------------------------------------------
-
-
-def known_contents(
-    connection: Connection, model_id: int, digests: Sequence[bytes]
-) -> dict[bytes, OutcomeKind]:
-    """Which of these contents the model has tagged already, and whether it found anything."""
-    found = exists().where(TagScoreRow.content_id == ContentRow.id, TagScoreRow.model_id == model_id)
-    rows = connection.execute(
-        select(ContentRow.digest, found)
-        .join(ClassScoreRow, ClassScoreRow.content_id == ContentRow.id)
-        .where(ContentRow.digest.in_(digests), ClassScoreRow.model_id == model_id, ClassScoreRow.rank == 1)
-    )
-    return {digest: OutcomeKind.OK if tags else OutcomeKind.EMPTY for digest, tags in rows}
-
-
-def settle(connection: Connection, model_id: int, failures: Mapping[int, tuple[OutcomeKind, str]]) -> None:
-    """Record what the scan alone can tell (a link that leads outside); no claim is needed."""
-    with counts.kept_up(connection, list(failures)):
-        blank = [image_id for image_id, (kind, _) in failures.items() if kind is not OutcomeKind.DENIED]
-        connection.execute(update(ImageRow).where(ImageRow.id.in_(blank)).values(content_id=None))
-    moment = now(connection)
-    connection.execute(
-        update(TaggingRow)
-        .where(
-            TaggingRow.model_id == model_id,
-            TaggingRow.image_id == bindparam("image"),
-            TaggingRow.outcome.is_(None),
-        )
-        .values(outcome=bindparam("kind"), reason=bindparam("why"), finished_at=moment, lease_id=None),
-        [{"image": image_id, "kind": kind.value, "why": why} for image_id, (kind, why) in failures.items()],
-    )
-
-
-def record(
-    connection: Connection,
-    model_id: int,
-    lease_id: int,
-    outcomes: Sequence[Outcome],
-    provenance: Provenance,
-    moved_away: Callable[[str, str], bool] = lambda old, new: False,
-) -> Recorded:
-    """Write a group of outcomes in the caller's transaction; what was written.
-
-    An image whose tagging no longer carries the lease is left out: another has it, or the file has
-    changed since. An image that is new and has the content of a vanished one *is* that one, moved:
-    it takes over its row, id, verdicts and all. So it is with one that has not been missed yet, if
-    ``moved_away(old URI, new URI)`` says that it is no longer at its old place.
-    """
-    counts.guard(connection)
-    ours = _still_ours(connection, model_id, lease_id, [outcome.image_id for outcome in outcomes])
-    group = [outcome for outcome in outcomes if outcome.image_id in ours]
-    group = _without_forgotten(connection, model_id, group)
-    if not group:
-        return Recorded(frozenset(), 0)
-    content_ids = _add_contents(connection, group)
-    moved = _moved(connection, group, content_ids, moved_away)
-    touched = [*ours, *moved.values()]
-    with counts.kept_up(connection, touched):
-        _add_scores(connection, model_id, group, content_ids)
-        _place(connection, group, content_ids, moved)
-        _finish(connection, model_id, group, content_ids, moved, provenance)
-    return Recorded(frozenset(outcome.image_id for outcome in group), len(moved))
-
-
-def _still_ours(connection: Connection, model_id: int, lease_id: int, image_ids: Sequence[int]) -> set[int]:
-    return set(
-        connection.execute(
-            locked(
-                connection,
-                select(TaggingRow.image_id).where(
-                    TaggingRow.model_id == model_id,
-                    TaggingRow.image_id.in_(image_ids),
-                    TaggingRow.lease_id == lease_id,
-                    TaggingRow.outcome.is_(None),
-                ),
-                of=TaggingRow,
-            )
-        ).scalars()
-    )
-
-
-def _without_forgotten(connection: Connection, model_id: int, group: list[Outcome]) -> list[Outcome]:
-    """Leave out what relies on scores that were forgotten meanwhile; it is free to be claimed again."""
-    relying = {outcome.digest: outcome for outcome in group if outcome.kind.tagged and not outcome.labels}
-    known = known_contents(connection, model_id, [digest for digest in relying if digest])
-    orphans = {
-        outcome.image_id
-        for outcome in group
-        if outcome.kind.tagged and not outcome.labels and outcome.digest not in known
-    }
-    if orphans:
-        connection.execute(
-            update(TaggingRow)
-            .where(TaggingRow.model_id == model_id, TaggingRow.image_id.in_(orphans))
-            .values(lease_id=None)
-        )
-    return [outcome for outcome in group if outcome.image_id not in orphans]
-
-
-def _add_contents(connection: Connection, group: Sequence[Outcome]) -> dict[bytes, int]:
-    """The content row of each digest, made if it is new."""
-    rows = {
-        outcome.digest: {
-            "digest": outcome.digest,
-            "width": outcome.facts and outcome.facts.width,
-            "height": outcome.facts and outcome.facts.height,
-            "format": outcome.facts and outcome.facts.format,
-            "taken_at": outcome.facts and outcome.facts.taken_at,
-        }
-        for outcome in sorted(group, key=lambda outcome: outcome.digest or b"")
-        if outcome.digest is not None
-    }
-    if not rows:
-        return {}
-    connection.execute(insert_or_ignore(connection, ContentRow), list(rows.values()))
-    found = connection.execute(select(ContentRow.digest, ContentRow.id).where(ContentRow.digest.in_(rows)))
-    return dict(found.all())
-
-
-def _moved(
-    connection: Connection,
-    group: Sequence[Outcome],
-    content_ids: Mapping[bytes, int],
-    moved_away: Callable[[str, str], bool],
-) -> dict[int, int]:
-    """New images that are old ones from elsewhere: new id to old id, each old one once."""
-    wanted = [outcome.image_id for outcome in group]
-    new = dict(
-        connection.execute(
-            select(ImageRow.id, ImageRow.uri).where(ImageRow.id.in_(wanted), ImageRow.content_id.is_(None))
-        ).all()
-    )
-    if not new:
-        return {}
-    others = connection.execute(
-        select(ImageRow.id, ImageRow.uri, ImageRow.content_id, ImageRow.vanished_at.is_not(None))
-        .where(ImageRow.content_id.in_(content_ids.values()), ImageRow.id.not_in(new))
-        .order_by(ImageRow.vanished_at.is_(None), ImageRow.id)
-    ).all()
-    moved: dict[int, int] = {}
-    for outcome in group:
-        content = content_ids.get(outcome.digest or b"")
-        if content is None or outcome.image_id not in new:
-            continue
-        for old, uri, held, vanished in others:
-            if held != content or old in moved.values():
-                continue
-            if vanished or moved_away(uri, new[outcome.image_id]):
-                moved[outcome.image_id] = old
-                break
-    return moved
-
-
-def _add_scores(
-    connection: Connection, model_id: int, group: Sequence[Outcome], content_ids: Mapping[bytes, int]
-) -> None:
-    """The scores of contents that have none yet under this model: the first writer's, whole."""
-    scored = {content_ids[outcome.digest]: outcome for outcome in group if outcome.digest and outcome.labels}
-    have = connection.execute(
-        select(ClassScoreRow.content_id).where(
-            ClassScoreRow.model_id == model_id,
-            ClassScoreRow.rank == 1,
-            ClassScoreRow.content_id.in_(scored),
-        )
-    ).scalars()
-    for content_id in list(have):
-        del scored[content_id]
-    labels = [
-        {
-            "content_id": content_id,
-            "model_id": model_id,
-            "rank": rank,
-            "label_index": label.index,
-            "confidence": label.confidence,
-        }
-        for content_id, outcome in scored.items()
-        for rank, label in enumerate(outcome.labels, start=1)
-    ]
-    tag_ids = _tag_ids(connection, {tag.tag for outcome in scored.values() for tag in outcome.tags})
-    tags = [
-        {
-            "content_id": content_id,
-            "model_id": model_id,
-            "tag_id": tag_ids[tag.tag],
-            "confidence": tag.confidence,
-        }
-        for content_id, outcome in scored.items()
-        for tag in outcome.tags
-    ]
-    if labels:
-        connection.execute(insert_or_ignore(connection, ClassScoreRow), labels)
-    if tags:
-        connection.execute(insert_or_ignore(connection, TagScoreRow), tags)
-
-
-def _tag_ids(connection: Connection, names: set[str]) -> dict[str, int]:
-    rows = connection.execute(select(TagRow.name, TagRow.id).where(TagRow.name.in_(names)))
-    return dict(rows.all())
-
-
-def _place(
-    connection: Connection,
-    group: Sequence[Outcome],
-    content_ids: Mapping[bytes, int],
-    moved: Mapping[int, int],
-) -> None:
-    """Tie images to their contents; merge the moved; mark those that are gone."""
-    tied = [
-        {"image": outcome.image_id, "content": content_ids[outcome.digest]}
-        for outcome in group
-        if outcome.digest is not None and outcome.image_id not in moved
-    ]
-    if tied:
-        connection.execute(
-            update(ImageRow).where(ImageRow.id == bindparam("image")).values(content_id=bindparam("content")),
-            tied,
-        )
-    # Of these the old bytes are gone for certain, and no new ones are known.
-    blank = [outcome.image_id for outcome in group if outcome.digest is None and outcome.kind in BYTES_GONE]
-    if blank:
-        connection.execute(update(ImageRow).where(ImageRow.id.in_(blank)).values(content_id=None))
-    for new, old in moved.items():
-        _take_over(connection, new, old)
-    gone = [outcome.image_id for outcome in group if outcome.kind is OutcomeKind.MISSING]
-    if gone:
-        connection.execute(update(ImageRow).where(ImageRow.id.in_(gone)).values(vanished_at=now(connection)))
-
-
-def _take_over(connection: Connection, new: int, old: int) -> None:
-    """The old row goes on at the new place; what was wanted of the new one is wanted of the old."""
-    place = connection.execute(
-        select(ImageRow.uri, ImageRow.size, ImageRow.mtime_ns).where(ImageRow.id == new)
-    ).one()
-    wanted = connection.execute(
-        select(TaggingRow.model_id, TaggingRow.lease_id).where(TaggingRow.image_id == new)
-    ).all()
-    connection.execute(delete(ImageRow).where(ImageRow.id == new))
-    connection.execute(
-        update(ImageRow)
-        .where(ImageRow.id == old)
-        .values(uri=place.uri, size=place.size, mtime_ns=place.mtime_ns, vanished_at=None)
-    )
-    want_again(connection, [old], outcomes=PASSING)  # it was missing, and is not any more
-    connection.execute(
-        insert_or_ignore(connection, TaggingRow),
-        [{"image_id": old, "model_id": row.model_id, "lease_id": row.lease_id} for row in wanted],
-    )
-
-
-def _finish(
-    connection: Connection,
-    model_id: int,
-    group: Sequence[Outcome],
-    content_ids: Mapping[bytes, int],
-    moved: Mapping[int, int],
-    provenance: Provenance,
-) -> None:
-    """Write the outcomes themselves. A moved image that was finished before stays as it was."""
-    moment = now(connection)
-    rows: list[dict[str, Any]] = [
-        {
-            "image": moved.get(outcome.image_id, outcome.image_id),
-            "kind": outcome.kind.value,
-            "why": outcome.reason,
-            "content": content_ids.get(outcome.digest) if outcome.digest else None,
-            "ran_on": provenance.engine if outcome.kind.tagged and not outcome.reused else None,
-            "ran_in": provenance.precision if outcome.kind.tagged and not outcome.reused else None,
-            "loaded_by": provenance.loader if not outcome.reused else None,
-        }
-        for outcome in group
-    ]
-    connection.execute(
-        update(TaggingRow)
-        .where(
-            TaggingRow.model_id == model_id,
-            TaggingRow.image_id == bindparam("image"),
-            TaggingRow.outcome.is_(None),
-        )
-        .values(
-            outcome=bindparam("kind"),
-            reason=bindparam("why"),
-            content_id=bindparam("content"),
-            engine=bindparam("ran_on"),
-            precision=bindparam("ran_in"),
-            loader=bindparam("loaded_by"),
-            finished_at=moment,
-            lease_id=None,
-        ),
-        rows,
-    )

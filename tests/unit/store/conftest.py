@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import pytest
 from sqlalchemy import text
 
-from tagger.store import catalog, ledger
+from tagger.store import catalog, ledger, outcomes
 from tagger.store.catalog import Model, ModelEntry, Scope, TagEntry
 from tagger.store.census import Seen, Tally, taking
-from tagger.store.ledger import Owner, Provenance
+from tagger.store.ledger import Owner
+from tagger.store.outcomes import Provenance
 from tagger.store.session import Database
 from tagger.values import ImageFacts, ImageRef, Label, LabelScore, Outcome, OutcomeKind, TagScore
 
@@ -82,19 +83,19 @@ class Shelf:
         with self.database.writing() as connection:
             return ledger.claim(connection, self.model.id, lease, Scope((ROOT,)), limit)
 
-    def record(self, lease: int, *outcomes: Outcome) -> list[int]:
+    def record(self, lease: int, *group: Outcome) -> list[int]:
         with self.database.writing() as connection:
-            return sorted(ledger.record(connection, self.model.id, lease, outcomes, HERE).image_ids)
+            return sorted(outcomes.record(connection, self.model.id, lease, group, HERE).image_ids)
 
     def tag(self, **photos: Mapping[str, float]) -> None:
         """Scan, claim and record photos by name; the content of each is its name."""
         self.scan(*(f"{name}.jpg" for name in photos))
         lease = self.lease()
-        outcomes = []
+        done = []
         for ref in self.claim(lease):
             name = ref.uri.rsplit("/", 1)[1].removesuffix(".jpg")
-            outcomes.append(outcome(ref.image_id, name, photos[name]))
-        self.record(lease, *outcomes)
+            done.append(outcome(ref.image_id, name, photos[name]))
+        self.record(lease, *done)
 
     def effective(self, name: str) -> dict[str, float]:
         rows = self.rows(

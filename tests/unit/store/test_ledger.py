@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from tagger.errors import DatabaseError, ModelError
-from tagger.store import catalog, ledger, migrate
+from tagger.store import catalog, ledger, migrate, outcomes
 from tagger.store.census import Seen
 from tagger.store.owners import is_dead, this_process
 from tagger.store.session import Database, open_database
@@ -99,7 +99,7 @@ def test_copies_share_the_first_writers_scores(shelf: Shelf) -> None:
     with shelf.database.reading() as connection:
         digest = outcome(0, "same", {}).digest
         assert digest is not None
-        assert ledger.known_contents(connection, shelf.model.id, [digest, b"x" * 32]) == {
+        assert outcomes.known_contents(connection, shelf.model.id, [digest, b"x" * 32]) == {
             digest: OutcomeKind.OK
         }
     shelf.record(lease, outcome(b.image_id, "same", {"cat": 0.9}))
@@ -231,7 +231,7 @@ def test_a_move_is_known_before_the_old_place_is_missed(shelf: Shelf) -> None:
     lease = shelf.lease()
     (ref,) = shelf.claim(lease)
     with shelf.database.writing() as connection:
-        done = ledger.record(
+        done = outcomes.record(
             connection, shelf.model.id, lease, [outcome(ref.image_id, "a", DOG)], HERE, lambda old, new: True
         )
     assert done.moved == 1
