@@ -19,7 +19,7 @@ from sqlalchemy import text
 from tagger.store.session import Database, open_database
 from tests.photos import EXAMPLES, distinct_jpegs
 
-TAGGER = [sys.executable, "-c", "from tagger.cli import main; main()"]
+TAGGER = [sys.executable, "-m", "tagger"]
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def _in_flight(futures: Iterable, depth: int = 2) -> Iterator:  # type: ignore[t
 
 def whole(folder: Path, photos: Path, threads: int) -> tuple[dict[str, float], dict[str, float]]:
     """The command, as a process of its own: once, and again over what is unchanged."""
-    command = [sys.executable, "-c", "from tagger.cli import main; main()", "tag", str(photos), "--json"]
+    command = [sys.executable, "-m", "tagger", "tag", str(photos), "--json"]
     command += ["--db", str(folder / "bench.db"), "--threads", str(threads)]
     reports = []
     for _ in range(2):

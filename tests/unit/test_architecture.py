@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "errors": set[str](),
     "settings": GROUND,
     "library": GROUND | ROOMS | HALL | {"settings"},
+    "__main__": {"cli"},
     "cli": GROUND | ROOMS | HALL | {"settings", "library", "web", "__init__"},
     "web": GROUND | ROOMS | HALL | {"settings", "library"},
 }
