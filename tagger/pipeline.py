@@ -23,6 +23,7 @@ import numpy as np
 
 from tagger.engines import Engine, Prediction, activate
 from tagger.errors import EngineError, OutOfMemory
+from tagger.loading import Loader
 from tagger.values import (
     Batch,
     FileContent,
@@ -45,13 +46,6 @@ class Reader(Protocol):
 
     def __call__(self, ref: ImageRef, /) -> FileContent | LoadFailure:
         """Read the file; any failure is a value."""
-
-
-class Loader(Protocol):
-    """Pixels of bytes; called from many threads at once."""
-
-    def load(self, file: FileContent, /) -> LoadedImage | LoadFailure:
-        """Decode, turn and size the picture; any failure is a value."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from platformdirs import user_cache_path, user_data_path
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tagger.errors import SettingsError
-from tagger.values import Limits
+from tagger.values import EngineName, Limits, Precision
 
 
 class Settings(BaseSettings):
@@ -35,10 +35,10 @@ class Settings(BaseSettings):
     model: str | None = Field(
         default=None, description="The model to tag with. Default: the live one, else efficientnet-lite0."
     )
-    engine: Literal["auto", "openvino", "eager", "cuda"] = Field(
+    engine: EngineName = Field(
         default="auto", description="The runtime: CUDA where there is a GPU, else OpenVINO."
     )
-    precision: Literal["auto", "f32", "bf16", "f16"] = Field(
+    precision: Precision = Field(
         default="auto", description="Arithmetic of the forward pass; auto asks the processor."
     )
     threads: int | None = Field(

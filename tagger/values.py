@@ -13,6 +13,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+EngineName = Literal["auto", "openvino", "eager", "cuda"]
+"""A runtime that can be asked for; ``auto`` is the best that the machine has."""
+
+Precision = Literal["auto", "f32", "bf16", "f16"]
+"""What the network is computed in; ``auto`` is the engine's choice for its device."""
+
 
 class OutcomeKind(StrEnum):
     """What came of a wanted pair of image and model: exactly one of these, with a reason."""

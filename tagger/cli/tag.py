@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import (
@@ -33,6 +33,7 @@ from tagger.cli.output import (
     short,
     table,
 )
+from tagger.values import EngineName, Precision
 
 if TYPE_CHECKING:
     from tagger.library import tagging
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
     from tagger.settings import Settings
     from tagger.store.census import Tally
     from tagger.values import OutcomeKind
-
-EngineName = Literal["auto", "openvino", "eager", "cuda"]
-Precision = Literal["auto", "f32", "bf16", "f16"]
 
 SHOWN = 100
 """Photos that ``--show`` lists; a library has too many to read."""

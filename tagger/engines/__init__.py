@@ -5,14 +5,12 @@ Importing this package imports neither torch nor OpenVINO.
 
 from __future__ import annotations
 
-from tagger.engines.protocol import Engine, Precision, Prediction, activate
-from tagger.engines.select import Device, EngineName, describe_devices, select_engine
+from tagger.engines.protocol import Engine, Prediction, activate
+from tagger.engines.select import Device, describe_devices, select_engine
 
 __all__ = [
     "Device",
     "Engine",
-    "EngineName",
-    "Precision",
     "Prediction",
     "activate",
     "describe_devices",

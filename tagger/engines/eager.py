@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tagger.engines.lanes import LaneEngine
-from tagger.engines.protocol import Precision, ladder
+from tagger.engines.protocol import ladder
 from tagger.errors import EngineError
-from tagger.values import Preprocessing
+from tagger.values import Precision, Preprocessing
 
 _RUNGS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _LARGEST: Final = {"cpu": 16, "cuda": 64}

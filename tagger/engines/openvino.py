@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from tagger.engines import graph
 from tagger.engines.lanes import LaneEngine
-from tagger.engines.protocol import Precision, ladder
+from tagger.engines.protocol import ladder
 from tagger.errors import EngineError
-from tagger.values import Preprocessing
+from tagger.values import Precision, Preprocessing
 
 if TYPE_CHECKING:
     from torch import nn

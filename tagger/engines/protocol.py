@@ -19,9 +19,6 @@ from numpy.typing import NDArray
 from tagger.errors import EngineError
 from tagger.values import Batch, Scores
 
-Precision = Literal["auto", "f32", "bf16", "f16"]
-"""What the network is computed in; ``auto`` is the engine's choice for its device."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:

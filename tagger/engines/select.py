@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from tagger.engines import openvino
-from tagger.engines.protocol import Engine, Precision
+from tagger.engines.protocol import Engine
 from tagger.errors import EngineError
-from tagger.values import Preprocessing
+from tagger.values import EngineName, Precision, Preprocessing
 
 if TYPE_CHECKING:
     from torch import nn
-
-EngineName = Literal["auto", "openvino", "eager", "cuda"]
 
 # Left by NVIDIA's driver on Linux, by WSL for its host's GPU, and by Jetson boards.
 _DRIVER_TRACES: Final = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg", "/dev/nvmap")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from tagger import pipeline
-from tagger.engines import Engine, EngineName, Precision, select_engine
+from tagger.engines import Engine, select_engine
 from tagger.library import versions
 from tagger.library.lease import Lease, free_dead
 from tagger.library.survey import Survey, moved_away, still_there, survey
@@ -27,7 +27,7 @@ from tagger.store.census import Tally
 from tagger.store.outcomes import Provenance
 from tagger.store.session import Database
 from tagger.taxonomy import TagScorer, top_labels
-from tagger.values import ImageRef, Limits, Outcome, OutcomeKind
+from tagger.values import EngineName, ImageRef, Limits, Outcome, OutcomeKind, Precision
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -68,6 +68,8 @@ class Engine:
 class Loader:
     """The first byte decides: 255 is corrupt, anything else a pixel."""
 
+    name = "test"
+
     def load(self, file: FileContent) -> LoadedImage | LoadFailure:
         value = file.data[0]
         if value == 255:

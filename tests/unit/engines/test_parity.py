@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from tagger import models
-from tagger.engines import EngineName, Prediction, select_engine
+from tagger.engines import Prediction, select_engine
 from tagger.models import networks
-from tagger.values import Batch
+from tagger.values import Batch, EngineName
 
 PHOTOS = Path(__file__).parents[3] / "examples" / "photos"
 SPEC = models.get("efficientnet-lite0")
