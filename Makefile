@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_DB := demo/tagger.db
+SECONDS ?= 600
 
 # The CUDA builds of PyTorch take 5 GB; `make demo TORCH=cpu` installs the small ones instead.
 ifeq ($(TORCH),cpu)
@@ -12,7 +13,7 @@ INSTALL = $(BIN)/python -m pip install -q
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench taxonomy clean
+.PHONY: help install demo test lint format bench fuzz taxonomy clean
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -55,6 +56,9 @@ format: $(VENV)/installed-tests ## Put the code into its one format
 
 bench: $(VENV)/installed-tests ## Measure loading, engine and the whole, side by side
 	@$(BIN)/python -m tests.benchmarks.bench
+
+fuzz: $(VENV)/installed-tests ## Feed broken and hostile bytes to the loader (SECONDS=600)
+	@$(BIN)/python -m tests.fuzz.fuzz --seconds $(SECONDS)
 
 taxonomy: $(VENV)/installed ## Derive the tags anew from WordNet (Debian: apt-get install wordnet-base)
 	@$(BIN)/python -m tagger.data.derive

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from alembic import context
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection
 
 from tagger.settings import load_settings
 from tagger.store.derived import create_derived, drop_derived
@@ -33,7 +33,8 @@ def _run(connection: Connection) -> None:
     with context.begin_transaction():
         drop_derived(connection)
         context.run_migrations()
-        if inspect(connection).has_table("images"):  # not so after a downgrade to base
+        # After a downgrade the tables are not those that this version's views speak of.
+        if context.get_context().get_current_revision() == context.script.get_current_head():
             create_derived(connection)
 
 

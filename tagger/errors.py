@@ -53,6 +53,10 @@ class EngineError(TaggerError):
     """A runtime cannot be used on this machine, or failed on a batch."""
 
 
+class LoadingError(TaggerError):
+    """The processes that load images cannot be started or kept on this machine."""
+
+
 class OutOfMemory(EngineError):
     """The device has no memory for a batch of this size; a smaller one may fit."""
 

@@ -1,6 +1,6 @@
-"""References in, outcomes out: read, load, batch, predict, tag. Knows no SQL.
+"""References in, outcomes out: load, batch, predict, tag. Knows no SQL.
 
-Threads read and load; the caller's thread batches, hands batches to the engine and yields
+Threads see to the loading; the caller's thread batches, hands batches to the engine and yields
 outcomes. Every queue is bounded, so memory does not grow with the library. An image's id travels
 with its pixels through every stage, so that no result can land on a neighbour, and every reference
 that goes in comes out exactly once.
@@ -16,17 +16,15 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Literal, Protocol
 
 import numpy as np
 
 from tagger.engines import Engine, Prediction, activate
 from tagger.errors import EngineError, OutOfMemory
-from tagger.loading import Loader
 from tagger.values import (
     Batch,
-    FileContent,
     ImageRef,
     LabelScore,
     LoadedImage,
@@ -41,19 +39,30 @@ RECENT = 4096
 """Outcomes remembered for copies of contents that are done but perhaps not yet committed."""
 
 
-class Reader(Protocol):
-    """Bytes of a reference."""
+PATIENCE = 1.0
+"""Seconds without a loaded image after which what is there is predicted, be the batch ever so small."""
 
-    def __call__(self, ref: ImageRef, /) -> FileContent | LoadFailure:
-        """Read the file; any failure is a value."""
+
+class Loading(Protocol):
+    """Reads and loads; see :class:`tagger.supervision.Loaders`."""
+
+    @property
+    def threads(self) -> int:
+        """How many threads call :meth:`load`."""
+
+    def load(self, ref: ImageRef, wanted: Callable[[bytes], bool]) -> LoadedImage | LoadFailure | None:
+        """Read the file; any failure is a value. Load it, unless ``wanted``, asked once with the
+        SHA-256 of the bytes, says no: None then."""
+
+    def abandon(self) -> None:
+        """Make every :meth:`load` under way end soon, with an exception."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stages:
     """What a pipeline is made of."""
 
-    read: Reader
-    loader: Loader
+    loading: Loading
     engine: Engine
     activation: Literal["softmax", "sigmoid"]
     temperature: float
@@ -63,17 +72,24 @@ class Stages:
     """What a content already came to under this model, by its digest; called from many threads."""
 
 
-def run(refs: Iterable[ImageRef], stages: Stages, *, threads: int) -> Generator[Outcome, None, None]:
-    """One :class:`Outcome` for each reference, in no certain order.
+def run(refs: Iterable[ImageRef], stages: Stages) -> Generator[list[Outcome], None, None]:
+    """One :class:`Outcome` for each reference, in no certain order, as they come.
+
+    The lists are short; one is empty when nothing has come for :data:`PATIENCE` seconds, so that
+    the caller can see to what it has.
 
     Closing the generator (or an exception in the caller) stops the threads; references that were
     taken and not yielded are the caller's to hand back.
 
-    Raises :class:`EngineError` when the engine fails in a way that a smaller batch does not cure.
+    Raises :class:`EngineError` when the engine fails in a way that a smaller batch does not cure,
+    and whatever ``stages.loading`` does.
     """
-    loading = _Loading(stages, threads)
+    loading = _Threads(stages)
     try:
         yield from _Flow(stages, loading).outcomes(iter(refs))
+    except BaseException:
+        stages.loading.abandon()
+        raise
     finally:
         loading.close()
 
@@ -119,10 +135,11 @@ class _Contents:
         return [outcome, *(replace(outcome, image_id=copy, reused=True) for copy in copies)]
 
 
-class _Loading:
-    """The threads that read and load."""
+class _Threads:
+    """The threads that see to the loading."""
 
-    def __init__(self, stages: Stages, threads: int) -> None:
+    def __init__(self, stages: Stages) -> None:
+        threads = stages.loading.threads
         self.stages = stages
         self.contents = _Contents()
         self.done: SimpleQueue[_Loaded | BaseException] = SimpleQueue()
@@ -135,9 +152,12 @@ class _Loading:
         self.running += 1
         self.pool.submit(self._work, ref)
 
-    def next(self) -> _Loaded:
-        """The next image that is through, in the order of finishing."""
-        result = self.done.get()
+    def next(self) -> _Loaded | None:
+        """The next image that is through, in the order of finishing; None if none is for a while."""
+        try:
+            result = self.done.get(timeout=PATIENCE)
+        except Empty:
+            return None
         self.running -= 1
         if isinstance(result, BaseException):
             raise result
@@ -153,46 +173,55 @@ class _Loading:
             self.done.put(fault)
 
     def _load(self, ref: ImageRef) -> _Loaded:
-        file = self.stages.read(ref)
-        if isinstance(file, LoadFailure):
-            return file
-        met = self.contents.enter(ref.image_id, file.digest)
-        if met is not None:
-            return met
-        kind = self.stages.known(file.digest)
-        if kind is not None:
-            return Outcome(ref.image_id, kind, digest=file.digest, reused=True)
-        return self.stages.loader.load(file)
+        met: Outcome | _Parked | None = None
+
+        def wanted(digest: bytes) -> bool:
+            nonlocal met
+            met = self._meet(ref.image_id, digest)
+            return met is None
+
+        loaded = self.stages.loading.load(ref, wanted)
+        result = met or loaded
+        assert result is not None  # nothing is loaded only where the content was met
+        return result
+
+    def _meet(self, image_id: int, digest: bytes) -> Outcome | _Parked | None:
+        """What is known of a content, so that it need not be loaded."""
+        met = self.contents.enter(image_id, digest)
+        if met is None and (kind := self.stages.known(digest)) is not None:
+            return Outcome(image_id, kind, digest=digest, reused=True)
+        return met
 
 
 class _Flow:
     """The caller's side: feeds the loading threads, batches what comes, and collects scores."""
 
-    def __init__(self, stages: Stages, loading: _Loading) -> None:
+    def __init__(self, stages: Stages, loading: _Threads) -> None:
         self.stages = stages
         self.loading = loading
         self.largest = stages.engine.batch_sizes[-1]
         self.ready: list[LoadedImage] = []
         self.flying: deque[tuple[list[LoadedImage], Future[Prediction]]] = deque()
 
-    def outcomes(self, refs: Iterator[ImageRef]) -> Iterator[Outcome]:
+    def outcomes(self, refs: Iterator[ImageRef]) -> Iterator[list[Outcome]]:
         more = True
         while more or self.loading.running or self.ready or self.flying:
             more = more and self._feed(refs)
-            if self.loading.running:
-                yield from self._sort(self.loading.next())
-            last = not (more or self.loading.running)
-            while self._is_due(last):
+            result = self.loading.next() if self.loading.running else None
+            # Nothing loaded for now: slow files must not hold up what is ready.
+            idle = result is None
+            yield self._sort(result)
+            while self._is_due(idle):
                 if len(self.flying) < self.stages.engine.depth:
                     self._launch()
                 else:
-                    yield from self._land()
-            while self.flying and (last or self.flying[0][1].done()):
-                yield from self._land()
+                    yield self._land()
+            while self.flying and (idle or self.flying[0][1].done()):
+                yield self._land()
 
-    def _is_due(self, last: bool) -> bool:
-        """Whether a batch is to be launched: a full one, or what is left at the end."""
-        return len(self.ready) >= self.largest or (last and bool(self.ready))
+    def _is_due(self, idle: bool) -> bool:
+        """Whether a batch is to be launched: a full one, or what there is."""
+        return len(self.ready) >= self.largest or (idle and bool(self.ready))
 
     def _feed(self, refs: Iterator[ImageRef]) -> bool:
         """Keep the loading threads busy; False when there are no more references."""
@@ -203,33 +232,35 @@ class _Flow:
             self.loading.start(ref)
         return True
 
-    def _sort(self, result: _Loaded) -> Iterator[Outcome]:
+    def _sort(self, result: _Loaded | None) -> list[Outcome]:
         match result:
             case LoadedImage():
                 self.ready.append(result)
             case Outcome():
                 # A content that the store knows; a copy of a recent one left already.
-                yield from self.loading.contents.leave(result)
+                return self.loading.contents.leave(result)
             case LoadFailure():
-                yield from self.loading.contents.leave(_failed(result))
-            case _Parked():
-                pass  # comes out with the one that it waits for
+                return self.loading.contents.leave(_failed(result))
+            case _Parked() | None:
+                pass  # a copy comes out with the one that it waits for
+        return []
 
     def _launch(self) -> None:
         images, self.ready = self.ready[: self.largest], self.ready[self.largest :]
         self.flying.append((images, self.stages.engine.submit(_batch(images))))
 
-    def _land(self) -> Iterator[Outcome]:
+    def _land(self) -> list[Outcome]:
         images, future = self.flying.popleft()
         try:
             prediction = future.result()
         except OutOfMemory as fault:
             self._halve(images, fault)
-            return
+            return []
         ids = tuple(image.image_id for image in images)
         scores = activate(ids, prediction, self.stages.activation, self.stages.temperature)
-        for outcome in self._judge(images, scores):
-            yield from self.loading.contents.leave(outcome)
+        return [
+            each for outcome in self._judge(images, scores) for each in self.loading.contents.leave(outcome)
+        ]
 
     def _halve(self, images: list[LoadedImage], fault: OutOfMemory) -> None:
         """Go on with half the batch, from here on; the images come round again, first in line."""

@@ -42,13 +42,24 @@ class Settings(BaseSettings):
         default="auto", description="Arithmetic of the forward pass; auto asks the processor."
     )
     threads: int | None = Field(
-        default=None, ge=1, le=1024, description="Threads that load images. Default: one a core."
+        default=None, ge=1, le=1024, description="Images loaded at one time, and threads that compute. Default: one a core."
     )
     max_bytes: int = Field(
         default=Limits().max_bytes, ge=1, description="Larger files are too_large; in bytes."
     )
     max_pixels: int = Field(
         default=Limits().max_pixels, ge=1, description="Pictures of more pixels are too_large."
+    )
+    max_memory: int = Field(
+        default=Limits().max_memory,
+        ge=1,
+        description="Memory that decoding may take at one time; a picture that needs more is too_large.",
+    )
+    max_seconds: float = Field(
+        default=Limits().max_seconds,
+        gt=0,
+        le=86_400,
+        description="Loading that takes longer is stopped: timeout, or unreadable if reading does.",
     )
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("tagger", appauthor=False),
@@ -78,7 +89,7 @@ class Settings(BaseSettings):
     @property
     def limits(self) -> Limits:
         """The limits on one image."""
-        return Limits(max_bytes=self.max_bytes, max_pixels=self.max_pixels)
+        return Limits(self.max_bytes, self.max_pixels, self.max_memory, self.max_seconds)
 
     @property
     def database(self) -> str:

@@ -20,6 +20,10 @@ Precision = Literal["auto", "f32", "bf16", "f16"]
 """What the network is computed in; ``auto`` is the engine's choice for its device."""
 
 
+DEATHS = 3
+"""So many processes may die with an image alone in hand before it is quarantined."""
+
+
 class OutcomeKind(StrEnum):
     """What came of a wanted pair of image and model: exactly one of these, with a reason."""
 
@@ -59,13 +63,14 @@ class ImageRef:
     """One image to be worked on: its row and the file as it was when last scanned.
 
     ``size`` is in bytes and ``mtime_ns`` in nanoseconds since 1970; both are None for a URI whose
-    place does not tell.
+    place does not tell. ``deaths`` tells how many processes died loading it, with it alone.
     """
 
     image_id: int
     uri: str
     size: int | None = None
     mtime_ns: int | None = None
+    deaths: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +97,16 @@ class ImageFacts:
     """What a file says of its picture, as a person sees it (width and height after turning).
 
     ``format`` is Pillow's name in upper case (``JPEG``, ``HEIF``). ``taken_at`` is ISO 8601
-    (``2019-07-20T16:05:09``), with an offset only where the file states one.
+    (``2019-07-20T16:05:09``), with an offset only where the file states one. ``latitude`` and
+    ``longitude`` are in degrees (WGS 84), north and east positive.
     """
 
     width: int | None = None
     height: int | None = None
     format: str | None = None
     taken_at: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +114,16 @@ class Limits:
     """What a single image may cost. Bytes are the file's; pixels are checked before decoding.
 
     256 MB and 200 megapixels let through every camera and flatbed scan, stitched panoramas too,
-    and stop a decompression bomb before it is decoded.
+    and stop a decompression bomb before it is decoded. ``max_memory`` (bytes) is what decoding
+    may take, all images at one time together: a gigabyte is enough for a PNG of 200 megapixels,
+    and keeps all processes of a run under 2 GB. ``max_seconds`` (wall time, reading and decoding
+    together) is a hundred times what a large photo takes on a busy machine.
     """
 
     max_bytes: int = 256 * 1024 * 1024
     max_pixels: int = 200_000_000
+    max_memory: int = 1_000_000_000
+    max_seconds: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)

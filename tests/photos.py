@@ -23,6 +23,12 @@ def distinct_jpegs(folder: Path, number: int, size: tuple[int, int]) -> list[Pat
     return paths
 
 
+def commented_jpeg(path: Path, comment: str) -> Path:
+    """A small JPEG with a comment; decoders that tests spoil obey it."""
+    Image.new("RGB", (120, 90), (200, 120, 40)).save(path, comment=comment.encode())
+    return path
+
+
 def _pictures(master: Path, size: tuple[int, int]) -> list[bytes]:
     found = []
     for source in sorted(EXAMPLES.glob("*.jpg")):

@@ -19,7 +19,7 @@ import typer
 from tagger import __version__
 from tagger.cli import database, doctor, look, models, tag
 from tagger.cli.options import DbOption, Globals
-from tagger.cli.output import errors
+from tagger.cli.output import errors, escaped, show_any_character
 from tagger.errors import NotFound, TaggerError
 
 app = typer.Typer(
@@ -63,11 +63,12 @@ def _globals(
 def main() -> None:
     """The console script: run a command, turn what it raises into a message and an exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # TERM ends a run in order, as Ctrl-C
+    show_any_character()
     try:
         app()
     except NotFound as fault:
-        errors.print(str(fault))
+        errors.print(escaped(str(fault)))
         sys.exit(1)
     except TaggerError as fault:
-        errors.print(f"error: {fault}", style="red")
+        errors.print(f"error: {escaped(str(fault))}", style="red")
         sys.exit(3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -137,13 +138,16 @@ def _ask(found: Known, yes: bool) -> None:
 
 
 def _print_paths(hits: list[Hit], roots: Roots, end: bytes) -> None:
-    """Byte for byte, so that other programs can open them."""
+    """Byte for byte, so that other programs can open them; but a terminal would obey some bytes."""
+    from tagger.sources import printable
+
+    seen = sys.stdout.isatty()
     for hit in hits:
         path = path_of(hit.uri, roots)
         if path is None:
             errors.print(f"warning: {hit.uri}: its root is not known here (TAGGER_ROOTS)", style="yellow")
         else:
-            sys.stdout.buffer.write(path + end)
+            sys.stdout.buffer.write((printable(os.fsdecode(path)).encode() if seen else path) + end)
     sys.stdout.buffer.flush()
 
 
@@ -154,6 +158,7 @@ def _print_image(report: ImageReport) -> None:
         report.format,
         f"{report.size:,} bytes" if report.size is not None else None,
         f"taken {report.taken_at}" if report.taken_at else None,
+        f"at {report.latitude:.5f}, {report.longitude:.5f}" if report.latitude is not None else None,
         "vanished" if report.vanished else None,
     ]
     out.print("  " + ", ".join(fact for fact in facts if fact))

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import Enum
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
@@ -30,6 +31,20 @@ out = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() e
 errors = Console(markup=False, highlight=False, stderr=True, soft_wrap=True)
 
 
+def show_any_character() -> None:
+    """Let a terminal that knows only some characters show the others escaped, and not stop for them."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def escaped(message: str) -> str:
+    """A message with whatever names are in it, on the lines that it was given."""
+    from tagger.sources import printable
+
+    return "\n".join(printable(line) for line in message.split("\n"))
+
+
 def table(*columns: str, numbers: Sequence[str] = (), title: str | None = None) -> Table:
     """A table whose cells wrap rather than lose their ends; ``numbers`` are set to the right."""
     made = Table(
@@ -47,8 +62,9 @@ def print_json(value: Any) -> None:
 
 def name_of(uri: str) -> str:
     """A URI as a person reads it: a path for a local file, unprintable characters escaped."""
-    raw = unquote_to_bytes(uri.removeprefix("file://")).decode("utf-8", "backslashreplace")
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in raw)
+    from tagger.sources import printable
+
+    return printable(os.fsdecode(unquote_to_bytes(uri.removeprefix("file://"))))
 
 
 def path_of(uri: str, roots: Roots) -> bytes | None:

@@ -50,7 +50,14 @@ SHOWN = 100
 def tag(
     context: typer.Context,
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Folders or photos to tag.", show_default=False)
+        list[Path],
+        typer.Argument(
+            # Click would look at the place by itself, and a dead share would hold it for ever.
+            parser=Path,
+            metavar="PATH...",
+            help="Folders or photos to tag.",
+            show_default=False,
+        ),
     ],
     db: DbOption = None,
     model: Annotated[
@@ -59,7 +66,10 @@ def tag(
     engine: Annotated[EngineName | None, typer.Option(help="The runtime. Default: auto.")] = None,
     precision: Annotated[Precision | None, typer.Option(help="Arithmetic. Default: auto.")] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="Threads to load and compute. Default: all cores.")
+        int | None,
+        typer.Option(
+            min=1, max=1024, help="Images loaded at one time, and threads to compute. Default: all cores."
+        ),
     ] = None,
     nice: Annotated[bool, typer.Option("--nice", help="Give way to whatever else the machine does.")] = False,
     follow_links: Annotated[
@@ -223,7 +233,8 @@ def _print_summary(report: tagging.TagReport) -> None:
     if report.progress.done:
         _print_outcomes(report)
     elif not report.left:
-        out.print("Nothing to do: all is tagged, and no file was opened.")
+        rest = "the rest" if report.survey.tally.refused else "all"
+        out.print(f"Nothing to do: {rest} is tagged, and no file was opened.")
     _print_left(report)
     if not report.model.live:
         out.print(
@@ -241,6 +252,11 @@ def _print_scan(report: tagging.TagReport) -> None:
     skipped = report.survey.skipped
     parts += [f"{skipped.total():,} skipped ({_skipped(skipped)})"] if skipped else []
     out.print(f"Found {plural(tally.files, 'file')}: {', '.join(parts)}.")
+    for refusal in report.survey.refused:
+        said = f"  refused: {name_of(refusal.uri)}: {refusal.reason}"
+        out.print(Text(said, style="yellow"), soft_wrap=True)
+    if tally.refused > len(report.survey.refused) > 0:
+        out.print("  and others (the view image_status has all)", style="yellow")
 
 
 def _skipped(skipped: dict[str, int]) -> str:
@@ -302,6 +318,10 @@ def _as_json(report: tagging.TagReport) -> dict[str, object]:
             "vanished": tally.vanished,
             "skipped": dict(report.survey.skipped),
         },
+        "refused": [
+            {"uri": refusal.uri, "outcome": refusal.kind.value, "reason": refusal.reason}
+            for refusal in report.survey.refused
+        ],
         "tagged": progress.done,
         "failed": progress.failed,
         "reused": progress.reused,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,12 +16,15 @@ import psutil
 from tagger import models
 from tagger.engines import describe_devices
 from tagger.errors import TaggerError
+from tagger.library import versions
 from tagger.loading import readable_formats
 from tagger.models import ModelSpec, weights
 from tagger.settings import Settings
 from tagger.sources import Roots, RootState, root_state
 from tagger.store import migrate
 from tagger.store.session import Database, open_database
+from tagger.supervision import Loaders, Setup
+from tagger.values import ImageRef
 
 LOW_DISK = 1 << 30
 """Bytes free below which a growing database is in danger."""
@@ -54,6 +58,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         ("devices", _devices),
         ("weights", _weights),
         ("codecs", _codecs),
+        ("loading", _loading),
         ("folders", _folders),
     ]
     for subject, part in parts:
@@ -170,6 +175,24 @@ def _codecs(settings: Settings) -> Iterator[Finding]:
     if missing:
         mend = "pip install --force-reinstall pillow pillow-heif"
         yield Finding("codecs", Health.ILL, f"cannot read {', '.join(missing)}", mend)
+
+
+def _loading(settings: Settings) -> Iterator[Finding]:
+    """A process that loads is started as a run does it, and asked for a file that is not there."""
+    limits, spec = settings.limits, models.get(versions.DEFAULT_MODEL)
+    began = time.monotonic()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Loaders(Setup(Roots().adding([folder]), limits, spec.preprocessing), 1, lambda ref: None) as loaders,
+    ):
+        loaders.load(ImageRef(0, (Path(folder) / "none.jpg").as_uri()), lambda digest: True)
+    yield Finding(
+        "loading",
+        Health.WELL,
+        f"a process that loads images starts in {time.monotonic() - began:.1f} s; one image may take "
+        f"{limits.max_seconds:g} s, {limits.max_bytes / 1e6:.0f} MB, {limits.max_pixels / 1e6:.0f} "
+        f"megapixels and {limits.max_memory / 1e6:.0f} MB to decode",
+    )
 
 
 def _folders(settings: Settings) -> Iterator[Finding]:

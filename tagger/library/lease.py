@@ -7,7 +7,7 @@ from contextlib import suppress
 from types import TracebackType
 
 from tagger.errors import DatabaseUnavailable
-from tagger.store import ledger, owners
+from tagger.store import ledger, outcomes, owners
 from tagger.store.session import Database
 
 
@@ -58,3 +58,4 @@ def free_dead(database: Database) -> None:
         dead = [lease for lease, owner in ledger.leases(connection) if owners.is_dead(owner)]
         for lease in {*dead, *ledger.expired_leases(connection)}:
             ledger.close_lease(connection, lease)
+        outcomes.quarantine(connection, ledger.poison(connection))

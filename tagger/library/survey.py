@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
 
 from tagger.errors import SourceError
@@ -19,6 +19,12 @@ from tagger.sources import (
     ScanOptions,
     Skipped,
     Unlisted,
+    Whereabouts,
+    answer,
+    make_contact,
+    patiently,
+    printable,
+    resolved,
     root_state,
     scan,
 )
@@ -28,6 +34,10 @@ from tagger.store.session import Database
 
 GROUP = 500
 """Files compared with the store in one transaction."""
+REASONS = 5
+"""Refusals that a report names."""
+LOOK_S = 5.0
+"""Seconds for a look at where an image was before, which is worth no longer wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,8 @@ class Survey:
     scope: Scope
     tally: Tally
     skipped: Counter[str]
+    refused: tuple[Refused, ...]
+    """The first that can never be read, and why."""
     warnings: tuple[str, ...]
 
 
@@ -51,55 +63,68 @@ def survey(
     follow_links: bool,
     retry_failed: bool,
     watch: Callable[[Tally], None],
+    quiet: Callable[[str], None] = lambda place: None,
 ) -> Survey:
     """Scan ``paths`` and want what is there from the model; ``watch`` is told how far it is.
+
+    ``quiet`` is told, again and again, the folder that the scan waits for and that does not answer.
 
     What was known beneath a path and is no longer there is marked as vanished; but a path, or a
     configured root beneath it, that is absent or empty (a disk that is not mounted) marks nothing,
     and gives a warning.
 
-    Raises :class:`SourceError` when none of the paths can be used.
+    Raises :class:`SourceError` when none of the paths can be used, or one of them has not answered
+    for a minute; what was found up to then is written down.
     """
-    named = [path.resolve() for path in paths]
-    within = [root.path for root in roots.items if any(path in root.path.parents for path in named)]
+    named = [_contacted(path) for path in paths]
+    within = [
+        _contacted(root.path) for root in roots.items if any(path in root.path.parents for path in named)
+    ]
     roots = roots.adding(paths)
     present, warnings = _present([*named, *within])
     tops = _outermost([place for place in named if place in present])
     absent = [place for place in {*named, *within} if place not in present]
     scope = Scope(_prefixes(roots, tops), _prefixes(roots, absent))
     skipped: Counter[str] = Counter()
+    refused: list[Refused] = []
     unlisted: list[Unlisted] = []
     with taking(database, model.id, retry_failed=retry_failed) as census:
         for place in tops:
-            events = scan(place, roots, ScanOptions(follow_links=follow_links))
-            for group in _groups(_seen(events, skipped, unlisted), GROUP):
+            whereabouts = Whereabouts(str(place))
+            events = scan(place, roots, ScanOptions(follow_links=follow_links), whereabouts)
+            seen = _seen(events, whereabouts, skipped, refused, unlisted)
+            for group in patiently(seen, whereabouts, size=GROUP, quiet=quiet):
                 census.observe(group)
                 watch(census.tally)
         unknown = tuple(place.uri_prefix for place in unlisted)
         census.close(Scope(scope.prefixes, scope.without + unknown))
-    warnings += [_printable(warning.reason) for warning in unlisted]
-    return Survey(roots, tuple(present), scope, census.tally, skipped, tuple(warnings))
+    warnings += [warning.reason for warning in unlisted]
+    return Survey(roots, tuple(present), scope, census.tally, skipped, tuple(refused), tuple(warnings))
+
+
+def _contacted(path: Path) -> Path:
+    make_contact(path)
+    return resolved(path)
 
 
 def _prefixes(roots: Roots, places: Iterable[Path]) -> tuple[str, ...]:
     return tuple(prefix for place in places for prefix in roots.prefixes(place))
 
 
-def _printable(text: str) -> str:
-    """Names that are not UTF-8 with their bytes escaped, for any terminal and for JSON."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
 def moved_away(roots: Roots, old: str, new: str) -> bool:
     """Whether the file at URI ``old`` is certainly gone from there, since ``new`` appeared nearby.
 
     Certain is only what can be seen: the nearest folder above the old place that still exists must
-    hold the new place too. Of a disk that is not mounted nothing is known.
+    hold the new place too. Of a disk that is not mounted, or does not answer, nothing is known.
     """
     try:
         before, after = (Roots(roots.items).adding(["/"]).path_of(uri) for uri in (old, new))
+        return answer(partial(_has_left, before, after), before, limit_s=LOOK_S)
     except SourceError:
         return False
+
+
+def _has_left(before: Path, after: Path) -> bool:
     if os.path.lexists(before):
         return False
     nearest = next(folder for folder in before.parents if folder.is_dir())
@@ -111,8 +136,8 @@ def still_there(places: Iterable[Path]) -> None:
     for place in places:
         if root_state(place) is not RootState.PRESENT:
             raise SourceError(
-                f"{place} went away while its images were read; those that are left stay pending: "
-                "mount it again and run the same command"
+                f"{printable(str(place))} went away while its images were read; those that are left stay "
+                "pending: mount it again and run the same command"
             )
 
 
@@ -131,13 +156,13 @@ def _present(places: Iterable[Path]) -> tuple[list[Path], list[str]]:
         if state is RootState.PRESENT:
             present.append(place)
         else:
-            warnings.append(_printable(_warning(place, state)))
+            warnings.append(_warning(printable(str(place)), state))
     if warnings and not present:
         raise SourceError("; ".join(warnings))
     return present, warnings
 
 
-def _warning(place: Path, state: RootState) -> str:
+def _warning(place: str, state: RootState) -> str:
     if state is RootState.ABSENT:
         return f"{place} is not there, or cannot be read: nothing beneath it was touched"
     return (
@@ -146,20 +171,24 @@ def _warning(place: Path, state: RootState) -> str:
     )
 
 
-def _seen(events: Iterable[ScanEvent], skipped: Counter[str], unlisted: list[Unlisted]) -> Iterator[Seen]:
-    """The events that deserve a row; the others are counted on the way."""
+def _seen(
+    events: Iterable[ScanEvent],
+    whereabouts: Whereabouts,
+    skipped: Counter[str],
+    refused: list[Refused],
+    unlisted: list[Unlisted],
+) -> Iterator[Seen]:
+    """The events that deserve a row; the others are counted on the way, and all are signs of life."""
     for event in events:
+        whereabouts.signs += 1
         match event:
             case Found(uri, size, mtime_ns):
                 yield Seen(uri, size, mtime_ns)
             case Refused(uri, kind, reason):
+                if len(refused) < REASONS:
+                    refused.append(event)
                 yield Seen(uri, refusal=(kind, reason))
             case Skipped(reason):
                 skipped[reason.value] += 1
             case Unlisted():
                 unlisted.append(event)
-
-
-def _groups(items: Iterator[Seen], size: int) -> Iterator[list[Seen]]:
-    while group := list(islice(items, size)):
-        yield group

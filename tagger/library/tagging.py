@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,12 +20,13 @@ from tagger.library.versions import Choice
 from tagger.loading import PillowLoader
 from tagger.models import ModelSpec
 from tagger.pipeline import Stages
-from tagger.sources import Roots, read
+from tagger.sources import Roots
 from tagger.store import ledger, outcomes, queries
-from tagger.store.catalog import Model
+from tagger.store.catalog import Model, Scope
 from tagger.store.census import Tally
 from tagger.store.outcomes import Provenance
 from tagger.store.session import Database
+from tagger.supervision import Loaders, Setup
 from tagger.taxonomy import TagScorer, top_labels
 from tagger.values import EngineName, ImageRef, Limits, Outcome, OutcomeKind, Precision
 
@@ -45,7 +46,7 @@ REASONS = 5
 
 @dataclass(frozen=True, slots=True)
 class TagRequest:
-    """What to tag and how. ``threads`` load images, and as many compute."""
+    """What to tag and how. ``threads`` images are loaded at one time, and as many threads compute."""
 
     paths: tuple[Path, ...]
     roots: Roots
@@ -187,6 +188,7 @@ class _Run:
         self.progress = Progress()
         self.uris: dict[int, str] = {}
         self.id = 0
+        self.lease: Lease
         self.engine: str | None = None
         self.began = self.ended = 0.0
         self.interrupted = False
@@ -198,14 +200,15 @@ class _Run:
             return
         with self.database.writing() as connection:
             self.id = queries.start_run(connection, "tag", self.model.id, self.survey.scope.prefixes)
-        with self._start_engine() as engine:
+        with self._start_loaders() as loaders, self._start_engine() as engine:
             self.engine = f"{engine.name} {engine.precision} on {engine.device}"
             self.watch.tagging(self.engine)
             self.began = self.ended = time.monotonic()
+            stages = self._stages(engine, loaders)
             more = True
             while more:
-                with Lease(self.database) as lease:
-                    self._tag(engine, lease)
+                with Lease(self.database) as self.lease:
+                    self._tag(stages)
                 more = self._wait_for_others()
         self._note(ended=True)  # a run that was cut off stays open
 
@@ -266,37 +269,57 @@ class _Run:
             precision=self.request.precision,
         )
 
-    def _tag(self, engine: Engine, lease: Lease) -> None:
+    def _start_loaders(self) -> Loaders:
+        setup = Setup(
+            roots=self.survey.roots,
+            limits=self.request.limits,
+            preprocessing=self.choice.spec.preprocessing,
+            follow_links=self.request.follow_links,
+        )
+        return Loaders(setup, self.request.threads, self._note_death)
+
+    def _note_death(self, ref: ImageRef) -> None:
+        """Count in the store, before it is tried again, what an image has done to its process."""
+        with self.database.writing() as connection:
+            ledger.note_death(connection, self.lease.id, ref.image_id)
+
+    def _tag(self, stages: Stages) -> None:
+        """All that was never begun; then what died with its process, each claim by itself."""
+        self._run(self._fresh(), stages)
+        while suspects := self._claim(ledger.claim_suspects):
+            self._run(suspects, stages)
+
+    def _run(self, refs: Iterable[ImageRef], stages: Stages) -> None:
+        engine = stages.engine
         provenance = Provenance(engine.name, engine.precision, PillowLoader.name)
         group: list[Outcome] = []
-        results = pipeline.run(self._refs(lease), self._stages(engine), threads=self.request.threads)
+        results = pipeline.run(refs, stages)
         try:
             with closing(results):
-                for outcome in results:
-                    group.append(outcome)
+                for some in results:
+                    group += some
                     if len(group) >= GROUP or time.monotonic() - self.ended >= GROUP_SECONDS:
-                        self._write(group, lease, provenance)
+                        self._write(group, provenance)
         finally:
-            self._write(group, lease, provenance)
+            self._write(group, provenance)
 
-    def _refs(self, lease: Lease) -> Iterator[ImageRef]:
-        """Claim by claim, until nothing is pending that is free."""
-        while True:
-            with self.database.writing() as connection:
-                refs = ledger.claim(connection, self.model.id, lease.id, self.survey.scope, CLAIM)
-            self.uris.update((ref.image_id, ref.uri) for ref in refs)
+    def _fresh(self) -> Iterator[ImageRef]:
+        """Claim by claim, until nothing is left that is free."""
+        while refs := self._claim(ledger.claim):
             yield from refs
-            if not refs:
-                return
 
-    def _stages(self, engine: Engine) -> Stages:
+    def _claim(self, claim: Callable[[Connection, int, int, Scope, int], list[ImageRef]]) -> list[ImageRef]:
+        with self.database.writing() as connection:
+            refs = claim(connection, self.model.id, self.lease.id, self.survey.scope, CLAIM)
+        self.uris.update((ref.image_id, ref.uri) for ref in refs)
+        return refs
+
+    def _stages(self, engine: Engine, loaders: Loaders) -> Stages:
         spec, taxonomy = self.choice.spec, self.choice.taxonomy
         keys = [label.key for label in taxonomy.labels]
         scorer = TagScorer(taxonomy, keys, spec.floor, spec.kind)
-        roots, limits, follow = self.survey.roots, self.request.limits, self.request.follow_links
         return Stages(
-            read=lambda ref: read(ref, roots, limits, follow_links=follow),
-            loader=PillowLoader(spec.preprocessing, limits),
+            loading=loaders,
             engine=engine,
             activation=spec.kind,
             temperature=spec.temperature,
@@ -309,13 +332,15 @@ class _Run:
         with self.database.reading() as connection:
             return outcomes.known_contents(connection, self.model.id, [digest]).get(digest)
 
-    def _write(self, group: list[Outcome], lease: Lease, provenance: Provenance) -> None:
+    def _write(self, group: list[Outcome], provenance: Provenance) -> None:
         """One transaction: outcomes, tallies and how far the run is; then the group is empty."""
-        if any(outcome.kind is OutcomeKind.MISSING for outcome in group):
+        if not group:
+            return
+        if any(outcome.kind in (OutcomeKind.MISSING, OutcomeKind.UNREADABLE) for outcome in group):
             still_there(self.survey.places)
         away = partial(moved_away, self.survey.roots)
         with self.database.writing() as connection:
-            written = outcomes.record(connection, self.model.id, lease.id, group, provenance, away)
+            written = outcomes.record(connection, self.model.id, self.lease.id, group, provenance, away)
             self._note_in(connection)
         self._count([outcome for outcome in group if outcome.image_id in written.image_ids])
         self.progress.moved += written.moved

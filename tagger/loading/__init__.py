@@ -5,8 +5,9 @@ engine runs on. :class:`~tagger.loading.pillow.PillowLoader` serves the CPU, and
 loader holds to: what a damaged file is worth, and which outcome each failure has.
 """
 
+from tagger.loading.budget import Budget
 from tagger.loading.decode import readable_formats
-from tagger.loading.pillow import LOADING_MEMORY, PillowLoader
+from tagger.loading.pillow import PillowLoader
 from tagger.loading.protocol import Loader
 
-__all__ = ["LOADING_MEMORY", "Loader", "PillowLoader", "readable_formats"]
+__all__ = ["Budget", "Loader", "PillowLoader", "readable_formats"]

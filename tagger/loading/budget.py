@@ -7,8 +7,22 @@ takes what it will need, in bytes, and waits while the others hold too much.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from threading import Condition, Lock
+from typing import Protocol
+
+
+class Memory(Protocol):
+    """Where a loader gets the memory that decoding takes, in bytes."""
+
+    @property
+    def total(self) -> int:
+        """The most that can ever be had."""
+        ...
+
+    def taking(self, amount: int, /) -> AbstractContextManager[None]:
+        """Hold ``amount``, no more than the total, while the block runs; waits for it to be free."""
+        ...
 
 
 class Budget:

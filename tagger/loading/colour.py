@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from PIL.Image import Image as Picture
 
-from tagger.loading.geometry import Box
+from tagger.loading.geometry import Box, mirrored_axes, swaps_sides, whole_blocks, within
 
 # Straight alpha must be multiplied in before pixels are averaged: what is transparent has a
 # colour too, and nobody sees it. RGBa is Pillow's name for that.
@@ -49,15 +49,23 @@ def _is_transparent(image: Picture) -> bool:
     return in_palette or image.mode in _WITH_ALPHA or "transparency" in image.info
 
 
-def resample(image: Picture, box: Box, size: int, kernel: Image.Resampling, gap: float) -> Picture:
+def resample(image: Picture, box: Box, size: int, kernel: Image.Resampling, gap: float, turn: int) -> Picture:
     """The part ``box`` of a loaded picture as a square of ``size`` pixels, in a mode for
-    :func:`to_rgb`. ``gap`` is how much larger than wanted a cheap reduction may leave it."""
+    :func:`to_rgb`. ``gap`` is how much larger than wanted a cheap reduction may leave it.
+
+    ``turn`` is the orientation that the picture waits to be given. So that it gives the very pixels
+    of its upright twin, blocks are counted from where that one begins, and a picture that lies on
+    its side is returned with its sides swapped: the kernel rounds between its two passes.
+    """
     mode, is_float = resampling_mode(image), image.mode == "F"
     if mode != image.mode or is_float:
-        image, box = _converted(image, box, size, mode, gap)
+        image, box = _converted(image, box, size, mode, gap, turn)
     if image.mode == "F":
         image = _tone_mapped(image, is_float=is_float)
-    return image.resize((size, size), kernel, box=box, reducing_gap=gap)
+    image, box = _reduced(image, box, size, gap, turn)
+    if swaps_sides(turn):
+        image, box = image.transpose(Image.Transpose.TRANSPOSE), (box[1], box[0], box[3], box[2])
+    return image.resize((size, size), kernel, box=box)
 
 
 def to_rgb(image: Picture, profile: bytes | None) -> Picture:
@@ -71,29 +79,43 @@ def to_rgb(image: Picture, profile: bytes | None) -> Picture:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _converted(image: Picture, box: Box, size: int, mode: str, gap: float) -> tuple[Picture, Box]:
-    """The surroundings of ``box`` in another mode, reduced while they are much too large; and the
-    box in them."""
-    left, upper, right, lower = _surroundings(image.size, box, size)
+def _reduced(image: Picture, box: Box, size: int, gap: float, turn: int) -> tuple[Picture, Box]:
+    """The surroundings of ``box``, their blocks averaged while they are much too large; and the box
+    in them."""
+    x, y = (max(1, int((box[axis + 2] - box[axis]) / size / gap)) for axis in (0, 1))
+    if max(x, y) == 1 and not swaps_sides(turn):
+        return image, box
+    part = _surroundings(image.size, box, size, (x, y), turn)
+    reduced = image.reduce((x, y), box=part) if max(x, y) > 1 else image.crop(part)
+    return reduced, within(box, part, (x, y))
+
+
+def _converted(image: Picture, box: Box, size: int, mode: str, gap: float, turn: int) -> tuple[Picture, Box]:
+    """The same in another mode, band by band."""
     factor = max(1, int(min(box[2] - box[0], box[3] - box[1]) / size / gap))
-    wide, high = right - left, lower - upper
-    canvas = Image.new(mode, (-(-wide // factor), -(-high // factor)))
+    part = _surroundings(image.size, box, size, (factor, factor), turn)
+    left, upper, right, lower = part
+    wide = right - left
+    canvas = Image.new(mode, (wide // factor, (lower - upper) // factor))
     rows = max(1, _BAND_PIXELS // wide // factor) * factor
-    for top in range(0, high, rows):
-        band = image.crop((left, upper + top, right, min(upper + top + rows, lower)))
-        converted = _in_mode(band, mode)
-        canvas.paste(converted.reduce(factor) if factor > 1 else converted, (0, top // factor))
-    x0, y0, x1, y1 = ((edge - start) / factor for edge, start in zip(box, (left, upper) * 2, strict=True))
-    return canvas, (x0, y0, min(x1, float(canvas.width)), min(y1, float(canvas.height)))
+    for top in range(upper, lower, rows):
+        band = _in_mode(image.crop((left, top, right, min(top + rows, lower))), mode)
+        canvas.paste(band.reduce(factor) if factor > 1 else band, (0, (top - upper) // factor))
+    return canvas, within(box, part, (factor, factor))
 
 
-def _surroundings(whole: tuple[int, int], box: Box, size: int) -> tuple[int, int, int, int]:
-    """The box in whole pixels with what a kernel reaches beyond its edge (bicubic: two pixels of
+def _surroundings(
+    whole: tuple[int, int], box: Box, size: int, blocks: tuple[int, int], turn: int
+) -> tuple[int, int, int, int]:
+    """The box in whole blocks with what a kernel reaches beyond its edge (bicubic: two pixels of
     the smaller scale on each side)."""
-    x = 2 * max(1.0, (box[2] - box[0]) / size) + 1
-    y = 2 * max(1.0, (box[3] - box[1]) / size) + 1
-    left, upper = max(0, int(box[0] - x)), max(0, int(box[1] - y))
-    return left, upper, min(whole[0], int(box[2] + x) + 1), min(whole[1], int(box[3] + y) + 1)
+    edges = []
+    for axis, mirrored in enumerate(mirrored_axes(turn)):
+        reach = 2 * max(1.0, (box[axis + 2] - box[axis]) / size) + 1
+        start, end = box[axis] - reach, box[axis + 2] + reach
+        edges.append(whole_blocks(whole[axis], start, end, blocks[axis], mirrored=mirrored))
+    (left, right), (upper, lower) = edges
+    return left, upper, right, lower
 
 
 def _in_mode(image: Picture, mode: str) -> Picture:

@@ -13,6 +13,7 @@ from PIL.Image import Image as Picture
 
 # How many pixels are looked at in one step; bounds the copy that a step makes.
 _STEP = 1_000_000
+_ORDERED = frozenset({"I;16B", "I;16L", "I;16N"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,9 @@ _Extrema = tuple[float, float] | tuple[tuple[int, int], ...]
 def _row_colours(picture: Picture, start: int, rows: int, *, at_top: bool) -> _Extrema:
     """Pillow's (least, greatest), for one channel or for each, of rows counted from one end."""
     first = start if at_top else picture.height - start - rows
-    return picture.crop((0, first, picture.width, first + rows)).getextrema()
+    part = picture.crop((0, first, picture.width, first + rows))
+    # Pillow tells the extrema of 16 bits in the machine's own order of bytes alone.
+    return (part.convert("I") if part.mode in _ORDERED else part).getextrema()
 
 
 def _is_one_colour(extrema: _Extrema) -> bool:

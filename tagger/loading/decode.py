@@ -1,8 +1,10 @@
 """From bytes to a picture in memory: opened, small enough, and whole or as whole as it can be.
 
-Formats are named one by one. Left out on purpose: EPS and PostScript, which Pillow hands to
-Ghostscript, a program that runs what the file says; IPTC, whose plugin opens what it contains with
-every format, EPS too; WMF, MPEG and the science formats that Pillow identifies and cannot read.
+Pillow's own formats are named one by one. Left out on purpose: EPS and PostScript, which Pillow
+hands to Ghostscript, a program that runs what the file says; IPTC, whose plugin opens what it
+contains with every format, EPS too; WMF, MPEG and the science formats that Pillow identifies and
+cannot read. What a plugin from elsewhere has registered in this process comes after them: whoever
+installs a decoder wants it used.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from collections.abc import Callable
 from io import BytesIO
 
 from PIL import Image, features
@@ -18,15 +21,19 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from tagger.loading.damage import Damage, damage_in
 from tagger.loading.failures import cause_of
+from tagger.loading.opened import Opened
 from tagger.loading.quiet import prepare_pillow
+from tagger.loading.raw import open_raw, raw_kind
 
 # In the order in which libraries hold them: each is asked in turn until one accepts. AVIF comes
 # before HEIF: both claim containers of brand mif1, and only the first sees at once what is not its.
 FORMATS = (
-    "JPEG", "PNG", "AVIF", "HEIF", "WEBP", "GIF", "TIFF", "BMP", "JPEG2000", "ICO", "PPM", "TGA", "PSD",
-    "DIB", "ICNS", "CUR", "DDS", "PCX", "DCX", "SGI", "SUN", "QOI", "XBM", "XPM", "IM", "MSP", "PCD",
+    "JPEG", "PNG", "AVIF", "HEIF", "WEBP", "GIF", "TIFF", "BMP", "JXL", "JPEG2000", "ICO", "PPM", "TGA",
+    "PSD", "DIB", "ICNS", "CUR", "DDS", "PCX", "DCX", "SGI", "SUN", "QOI", "XBM", "XPM", "IM", "MSP", "PCD",
     "PIXAR", "FLI", "GBR", "BLP", "FTEX", "SPIDER", "FITS", "IMT", "XVTHUMB", "MCIDAS",
 )  # fmt: skip
+
+_NAMED = frozenset(FORMATS)
 
 # What a decoder raises when the data and not the machine is at fault.
 _DATA_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
@@ -37,7 +44,11 @@ _PICTURE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;
 _DECODER_BYTES = {
     "WEBP": 13, "JPEG2000": 21, "AVIF": 8, "HEIF": 5, "QOI": 4, "SGI": 3, "FITS": 24, "TIFF": 4, "PSD": 1,
     "DDS": 5, "BLP": 5, "FTEX": 5, "ICNS": 21, "ICO": 5, "CUR": 5, "MSP": 1, "XPM": 9, "PPM": 7,
+    "JXL": 5, "RAW": 24,
 }  # fmt: skip
+
+# For a plugin's format, of which nothing is known.
+_UNKNOWN_DECODER_BYTES = 8
 
 _JPEG_START = b"\xff\xd8\xff"
 _END_OF_IMAGE = b"\xff\xd9"
@@ -48,15 +59,13 @@ _PNG_PICTURE = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf"})
 
 
 def readable_formats() -> tuple[str, ...]:
-    """The formats, by Pillow's names, that this installation can decode."""
+    """The formats, by Pillow's names, that this installation can decode, in the order of asking."""
     prepare_pillow()
     built = {"AVIF": "avif", "WEBP": "webp", "JPEG": "jpg", "JPEG2000": "jpg_2000", "PNG": "zlib"}
-    return tuple(
-        name for name in FORMATS if name in Image.OPEN and (name not in built or features.check(built[name]))
-    )
+    return tuple(name for name in _formats() if name not in built or features.check(built[name]))
 
 
-def open_picture(data: bytes) -> tuple[ImageFile, str | None]:
+def open_picture(data: bytes) -> Opened:
     """The picture with its header read and nothing decoded, and what was wrong beside it.
 
     What stands beside a sound picture does not cost it: a PNG whose text or profile is broken, or
@@ -65,16 +74,20 @@ def open_picture(data: bytes) -> tuple[ImageFile, str | None]:
 
     Raises:
         UnidentifiedImageError, or whatever the decoder does with a broken header.
+        RefusalError: a camera RAW of which nothing can be shown.
     """
+    kind = raw_kind(data)
+    if kind is not None:
+        return open_raw(data, kind)
     try:
-        return _open(data), None
+        return Opened(_open(data), data)
     except _DATA_ERRORS:
         if data.startswith(_JPEG_START):
-            return JpegImageFile(BytesIO(data)), "its index of further pictures is broken"
+            return Opened(JpegImageFile(BytesIO(data)), data, "its index of further pictures is broken")
         bare = _bare_png(data)
         if bare is None:
             raise
-    return _open(bare), "its text or colour profile is broken"
+    return Opened(_open(bare), bare, "its text or colour profile is broken")
 
 
 def shrink(image: ImageFile, wanted: int) -> tuple[float, float]:
@@ -88,17 +101,18 @@ def shrink(image: ImageFile, wanted: int) -> tuple[float, float]:
     return drafted[1][2:] if drafted else (float(image.width), float(image.height))
 
 
-def decode(image: ImageFile, data: bytes, wanted: int) -> tuple[Image.Image, Damage | None]:
-    """Decode a picture that was opened from ``data`` and shrunk to ``wanted``.
+def decode(opened: Opened, wanted: int) -> tuple[Image.Image, Damage | None]:
+    """Decode a picture that was opened, and shrunk to ``wanted``.
 
     Raises:
         What the decoder raises, when nothing can be shown.
     """
+    image = opened.image
     from_bottom = _is_stored_from_bottom(image)
     try:
         image.load()
     except _DATA_ERRORS as error:
-        picture = _salvaged(image, data, wanted, error)
+        picture = _salvaged(image, opened.data, wanted, error)
         return picture, damage_in(picture, cause_of(error), from_bottom=from_bottom)
     return image, None
 
@@ -108,7 +122,8 @@ def decoding_bytes(image: ImageFile, stored: tuple[int, int]) -> int:
     ``image.size`` what it will be decoded at."""
     picture = _PICTURE_BYTES.get(image.mode, 4)
     pixels = image.width * image.height
-    decoder = pixels * _DECODER_BYTES.get(image.format or "", 0)
+    unknown = 0 if image.format in _NAMED else _UNKNOWN_DECODER_BYTES
+    decoder = pixels * _DECODER_BYTES.get(image.format or "", unknown)
     return pixels * picture + decoder + _coefficient_bytes(image, stored)
 
 
@@ -123,7 +138,18 @@ def _coefficient_bytes(image: ImageFile, stored: tuple[int, int]) -> int:
 
 
 def _open(data: bytes) -> ImageFile:
-    return Image.open(BytesIO(data), formats=FORMATS)
+    return Image.open(BytesIO(data), formats=_formats())
+
+
+def _formats() -> tuple[str, ...]:
+    """Those that are named and there, and then those of plugins from elsewhere."""
+    there = Image.OPEN.copy()  # another thread may be registering
+    others = [name for name in there if name not in _NAMED and not _is_pillows_own(there[name][0])]
+    return (*(name for name in FORMATS if name in there), *others)
+
+
+def _is_pillows_own(opener: Callable[..., ImageFile]) -> bool:
+    return (getattr(opener, "__module__", None) or "").startswith("PIL.")
 
 
 def _salvaged(image: ImageFile, data: bytes, wanted: int, error: Exception) -> Image.Image:
@@ -156,11 +182,10 @@ def _ended_jpeg(data: bytes, wanted: int) -> Image.Image | None:
 
 def _is_stored_from_bottom(image: ImageFile) -> bool:
     """Whether the lowest row comes first, as in most BMP and TGA files."""
-    tile = image.tile[0] if image.tile else None
-    if tile is None or tile.codec_name not in ("raw", "tga_rle") or not isinstance(tile.args, tuple):
-        return False
+    # (codec, extents, offset, arguments): a plain tuple in plugins from elsewhere.
+    codec, *_, arguments = tuple(image.tile[0]) if image.tile else ("", None)
     # Pillow tells these two decoders the direction of rows among their arguments.
-    return -1 in tile.args
+    return codec in ("raw", "tga_rle") and isinstance(arguments, tuple) and -1 in arguments
 
 
 def _is_interlaced(image: ImageFile) -> bool:

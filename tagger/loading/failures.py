@@ -30,12 +30,15 @@ _NO_DECODER = re.compile(
     re.IGNORECASE,
 )
 _BOMB = re.compile(r"\((\d+) pixels\)")
+# libheif has a limit of its own on pixels, which it looks at before Pillow can.
+_OVER_ITS_LIMIT = re.compile(r"exceeds the maximum image size")
 # Pillow's wording for "something went wrong", and Python's own, which tell a person nothing.
 _SAYS_NOTHING = re.compile(
-    r"cannot identify|not identified|decoder error|broken data stream|unknown error|broken PNG|cannot load|"
-    r"unpack|invalid literal|could not convert|out of range|object|argument|operand|codec can't|"
-    r"encountered in|null character|_|b'"
+    r"cannot identify|not identified|[Dd]ecoder error|broken data stream|unknown error|broken PNG|"
+    r"cannot load|unpack|invalid literal|could not convert|out of range|object|argument|operand|codec can't|"
+    r"encountered in|null character|_|b['\"]"
 )
+_WORD = re.compile(r"[^\W\d_]{2,}")
 
 
 class RefusalError(Exception):
@@ -60,9 +63,12 @@ def explain(error: Exception, data: bytes, max_pixels: int, *, opened: str | Non
     if isinstance(error, MemoryError):
         return OutcomeKind.TOO_LARGE, "there is not enough memory to decode it"
     signature = signature_of(data)
-    if opened is None and (signature is None or signature.decoder is None):
+    if opened is None and (signature is None or signature.decoder not in Image.OPEN):
         return _never_a_picture(data, signature)
-    return _broken(signature.name if signature else opened or "image", _cause(error, data, signature))
+    cause = _cause(error, data, signature)
+    if _OVER_ITS_LIMIT.search(cause):
+        return OutcomeKind.TOO_LARGE, too_many_pixels(None, max_pixels)
+    return _broken(signature.name if signature else opened or "image", cause)
 
 
 def too_many_pixels(pixels: int | None, limit: int) -> str:
@@ -77,8 +83,11 @@ def cause_of(error: Exception) -> str:
 
 
 def _never_a_picture(data: bytes, signature: Signature | None) -> tuple[OutcomeKind, str]:
+    if signature is not None and signature.extra is not None:
+        return OutcomeKind.UNSUPPORTED, f"{signature.name}: install tagger[{signature.extra}] to tag it"
     if signature is not None and signature.picture:
-        return OutcomeKind.UNSUPPORTED, f"a {signature.name} picture, which no decoder here reads"
+        article = "an" if signature.name.startswith(("SVG", "Open")) else "a"
+        return OutcomeKind.UNSUPPORTED, f"{article} {signature.name} picture, which no decoder here reads"
     if signature is not None:
         return OutcomeKind.UNSUPPORTED, f"not an image: it looks like {signature.name}"
     if is_blank(data):
@@ -96,8 +105,12 @@ def _cause(error: Exception, data: bytes, signature: Signature | None) -> str:
         try:
             Image.OPEN[signature.decoder][0](BytesIO(data), "")
         except Exception as cause:  # whatever it is, its words are what is wanted
-            return str(cause)
+            return _words(cause)
         return ""
+    return _words(error)
+
+
+def _words(error: Exception) -> str:
     # A KeyError or IndexError says which key; that is of no use to anybody.
     return "" if isinstance(error, LookupError) else str(error)
 
@@ -114,6 +127,6 @@ def _broken(name: str, cause: str) -> tuple[OutcomeKind, str]:
 def _cleaned(cause: str) -> str:
     """The decoder's words in brackets, short, printable, and only where they say something."""
     words = "".join(letter if letter.isprintable() else " " for letter in cause).strip()
-    if len(words.split()) < 2 or _SAYS_NOTHING.search(words):
+    if len(_WORD.findall(words)) < 2 or _SAYS_NOTHING.search(words):
         return ""
     return f" ({words[:120]})"

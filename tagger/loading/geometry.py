@@ -8,6 +8,8 @@ of torchvision's ``Resize(int)`` and ``CenterCrop``, rounding included.
 
 from __future__ import annotations
 
+import math
+
 from PIL.Image import Transpose
 
 Size = tuple[int, int]
@@ -23,6 +25,12 @@ TURNS = {
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
 }
+# The same where the sides have been swapped already (``Transpose.TRANSPOSE``).
+TURNS_AFTER_SWAP = {
+    6: Transpose.FLIP_LEFT_RIGHT,
+    7: Transpose.ROTATE_180,
+    8: Transpose.FLIP_TOP_BOTTOM,
+}
 _SWAPS_SIDES = frozenset({5, 6, 7, 8})
 _MIRRORS_X = frozenset({2, 3, 7, 8})
 _MIRRORS_Y = frozenset({3, 4, 6, 7})
@@ -32,10 +40,15 @@ _BOTTOM = {1: "lower", 2: "lower", 3: "upper", 4: "upper", 5: "right", 6: "left"
 _OPPOSITE = {"lower": "upper", "upper": "lower", "left": "right", "right": "left"}
 
 
+def swaps_sides(orientation: int) -> bool:
+    """Whether width and height change places when the stored picture is turned upright."""
+    return orientation in _SWAPS_SIDES
+
+
 def upright_size(stored: Size, orientation: int) -> Size:
     """Width and height as a person sees them."""
     width, height = stored
-    return (height, width) if orientation in _SWAPS_SIDES else (width, height)
+    return (height, width) if swaps_sides(orientation) else (width, height)
 
 
 def missing_side(orientation: int, *, at_top: bool) -> str:
@@ -60,6 +73,39 @@ def scaled(box: Box, stored: Size, extent: tuple[float, float]) -> Box:
     """The same part where the stored picture takes up ``extent`` pixels, maybe fractions of them."""
     x, y = extent[0] / stored[0], extent[1] / stored[1]
     return box[0] * x, box[1] * y, min(box[2] * x, extent[0]), min(box[3] * y, extent[1])
+
+
+def mirrored_axes(orientation: int) -> tuple[bool, bool]:
+    """Whether columns, and rows, are stored in the opposite order of what a person sees."""
+    return orientation in _MIRRORS_X, orientation in _MIRRORS_Y
+
+
+def whole_blocks(whole: int, start: float, end: float, block: int, *, mirrored: bool) -> tuple[int, int]:
+    """What to take of an axis of ``whole`` pixels, from where to where, to have all from ``start``
+    to ``end`` in whole blocks; what remains at the far edge of a picture is left out.
+
+    Blocks are counted from the start, or from the end of an axis that is mirrored, so that both
+    have the same.
+    """
+    if mirrored:
+        start, end = whole - end, whole - start
+    # Rounding in the last bit must not take in another pixel.
+    first, last = max(0, math.floor(round(start, 6))), min(whole, math.ceil(round(end, 6)))
+    length = min(-(-(last - first) // block), whole // block) * block
+    first = min(first, whole - length)
+    return (whole - first - length, whole - first) if mirrored else (first, first + length)
+
+
+def within(box: Box, part: tuple[int, int, int, int], blocks: Size) -> Box:
+    """The box in the coordinates of a part of which blocks became pixels, and no larger than it."""
+    left, upper, right, lower = part
+    x, y = blocks
+    return (
+        max((box[0] - left) / x, 0.0),
+        max((box[1] - upper) / y, 0.0),
+        min(box[2] - left, right - left) / x,
+        min(box[3] - upper, lower - upper) / y,
+    )
 
 
 def _upright_box(size: Size, resize: int, crop: int) -> Box:

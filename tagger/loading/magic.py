@@ -13,16 +13,26 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Signature:
     """``pattern`` is matched at the start of the file. ``decoder`` is Pillow's name of the format
-    when a decoder here reads it; ``picture`` tells whether it is one at all."""
+    when a decoder here reads it, if need be one that the extra of Tagger named ``extra`` brings;
+    ``picture`` tells whether it is one at all."""
 
     pattern: re.Pattern[bytes]
     name: str
     picture: bool
     decoder: str | None = None
+    extra: str | None = None
 
 
-def _signature(pattern: bytes, name: str, *, picture: bool = False, decoder: str | None = None) -> Signature:
-    return Signature(re.compile(pattern, re.DOTALL), name, picture or decoder is not None, decoder)
+def _signature(
+    pattern: bytes,
+    name: str,
+    *,
+    picture: bool = False,
+    decoder: str | None = None,
+    extra: str | None = None,
+) -> Signature:
+    compiled = re.compile(pattern, re.DOTALL)
+    return Signature(compiled, name, picture or decoder is not None, decoder, extra)
 
 
 _SIGNATURES = (
@@ -43,14 +53,10 @@ _SIGNATURES = (
     _signature(rb"SIMPLE  =", "FITS", decoder="FITS"),
     _signature(rb"\0\0[\x01\x02]\0[^\0]\0", "ICO", decoder="ICO"),
     _signature(rb"BM....\0\0\0\0", "BMP", decoder="BMP"),
-    # pictures that none reads
-    _signature(rb"....ftypcrx ", "Canon RAW (CR3)", picture=True),
-    _signature(rb"FUJIFILMCCD-RAW", "Fujifilm RAW", picture=True),
-    _signature(rb"II(RO|RS|U\0)", "camera RAW", picture=True),
-    _signature(rb"FOVb", "Sigma RAW", picture=True),
-    _signature(rb"II\xbc", "JPEG XR", picture=True),
+    _signature(rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL", decoder="JXL", extra="jxl"),
     _signature(rb"II\*\0|MM\0\*|II\+\0|MM\0\+", "TIFF", decoder="TIFF"),
-    _signature(rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL", picture=True),
+    # pictures that none reads
+    _signature(rb"II\xbc", "JPEG XR", picture=True),
     _signature(rb"\x76\x2f\x31\x01", "OpenEXR", picture=True),
     _signature(rb"#\?(RADIANCE|RGBE)", "Radiance HDR", picture=True),
     _signature(rb"gimp xcf", "GIMP", picture=True),

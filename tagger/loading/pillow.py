@@ -7,7 +7,7 @@ it. When at least half of its rows are there, those rows are taken for the pictu
 says what is missing (``damaged: the file ends early; the lower 30% of the picture is missing``).
 With less, it is ``corrupt``: tags of a strip of sky help nobody. That holds for JPEG, PNG, GIF,
 TIFF, BMP and all that are decoded row by row; a progressive JPEG is taken as coarse as it is. WebP,
-AVIF and HEIF are all or nothing by their decoders, and interlaced PNG and GIF by their nature.
+AVIF, HEIF and JPEG XL are all or nothing by their decoders, interlaced PNG and GIF by their nature.
 Errors that the decoder itself passes over (noise within a JPEG) are not known here.
 
 **Limits.** Bytes are limited where files are read. Pixels are counted from the header, before
@@ -15,10 +15,10 @@ anything is decoded; so is the memory that decoding will take, of which all thre
 no more than ``memory``.
 
 **First picture.** Of animations the first frame, of documents the first page, of HEIF the primary
-image, of icons the largest.
+image, of icons the largest, of camera RAW the largest preview.
 
-**As a person sees it.** Turned by EXIF; transparency over white; colour profiles applied; inverted
-and plain CMYK alike; more than 8 bits brought down by the range that is used.
+**As a person sees it.** Turned by EXIF; transparency over white; colour profiles applied; inks as
+colours; more than 8 bits brought down by the range that is used.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ import logging
 
 import numpy as np
 from PIL import Image
-from PIL.ImageFile import ImageFile
 
 from tagger.errors import ModelError
-from tagger.loading.budget import Budget
+from tagger.loading.budget import Budget, Memory
 from tagger.loading.colour import resample, to_rgb
 from tagger.loading.damage import Damage
 from tagger.loading.decode import decode, decoding_bytes, open_picture, shrink
 from tagger.loading.facts import Exif, image_facts, orientation_of, read_exif
 from tagger.loading.failures import RefusalError, explain, too_many_pixels
-from tagger.loading.geometry import TURNS, Size, crop_box, missing_side, scaled
+from tagger.loading.geometry import TURNS, TURNS_AFTER_SWAP, Size, crop_box, missing_side, scaled, swaps_sides
+from tagger.loading.opened import Opened
 from tagger.loading.quiet import prepare_pillow, quiet_warnings
 from tagger.values import (
     FileContent,
@@ -49,10 +49,6 @@ from tagger.values import (
 )
 
 _LOG = logging.getLogger(__name__)
-
-# With the model and its runtime (about 0.8 GB) this keeps a process under 2 GB, and it is enough
-# for a PNG or BMP of 200 megapixels.
-LOADING_MEMORY = 1_000_000_000
 
 _KERNELS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -74,8 +70,8 @@ class PillowLoader:
     Args:
         preprocessing: the square that the weights want; ``resize`` must not be below ``crop``.
         limits: what one image may cost.
-        memory: bytes that all decoding at one time may take; a picture that needs more is
-            ``too_large``.
+        memory: where decoding takes its memory from; a picture that needs more than all of it is
+            ``too_large``. By default ``limits.max_memory``, for the threads of this loader.
 
     Raises:
         ModelError: the preprocessing cannot be done.
@@ -84,7 +80,7 @@ class PillowLoader:
     name = "pillow"
 
     def __init__(
-        self, preprocessing: Preprocessing, limits: Limits | None = None, *, memory: int = LOADING_MEMORY
+        self, preprocessing: Preprocessing, limits: Limits | None = None, memory: Memory | None = None
     ) -> None:
         if not 0 < preprocessing.crop <= preprocessing.resize:
             raise ModelError(
@@ -92,7 +88,7 @@ class PillowLoader:
             )
         self._preprocessing = preprocessing
         self._limits = limits or Limits()
-        self._budget = Budget(memory)
+        self._memory = memory or Budget(self._limits.max_memory)
         prepare_pillow(self._limits.max_pixels)
 
     def load(self, file: FileContent) -> LoadedImage | LoadFailure:
@@ -100,33 +96,36 @@ class PillowLoader:
         quiet_warnings()
         facts: ImageFacts | None = None
         try:
-            image, aside = open_picture(file.data)
-            with image:
-                exif = read_exif(image)
-                facts = image_facts(image.format, image.size, exif)
+            opened = open_picture(file.data)
+            with opened.image as image:
+                exif = opened.exif or read_exif(image)
+                facts = opened.facts or image_facts(image.format, image.size, exif)
                 self._check_pixels(image.size)
-                return self._loaded(file, image, exif, aside)
+                self._check_pixels((facts.width or 0, facts.height or 0))
+                return self._loaded(file, opened, exif)
         except Exception as error:  # the one place: decoders raise nearly everything
             _LOG.debug("loading failed: %s", file.uri, exc_info=True)
-            opened = facts.format if facts else None
-            kind, reason = explain(error, file.data, self._limits.max_pixels, opened=opened)
+            as_format = facts.format if facts else None
+            kind, reason = explain(error, file.data, self._limits.max_pixels, opened=as_format)
             return LoadFailure(file.image_id, kind, reason, file.digest, facts)
 
-    def _loaded(self, file: FileContent, image: ImageFile, exif: Exif, aside: str | None) -> LoadedImage:
+    def _loaded(self, file: FileContent, opened: Opened, exif: Exif) -> LoadedImage:
+        image = opened.image
         stored, wanted = image.size, round(self._preprocessing.resize * _JPEG_GAP)
         extent = shrink(image, wanted)
         needed = decoding_bytes(image, stored)
         self._check_memory(needed)
-        with self._budget.taking(needed):
-            picture, damage = decode(image, file.data, wanted)
+        with self._memory.taking(needed):
+            picture, damage = decode(opened, wanted)
             # What a PNG keeps behind its pixels is known only now.
             exif = exif or read_exif(image)
             turn = orientation_of(exif)
-            note = _note(damage, aside, turn)
+            note = _note(damage, opened.aside, turn)
             small = self._resampled(picture, stored, extent, turn, damage)
         rgb = to_rgb(small, image.info.get("icc_profile"))
-        upright = rgb.transpose(TURNS[turn]) if turn in TURNS else rgb
-        facts = image_facts(image.format, stored, exif)
+        turns = TURNS_AFTER_SWAP if swaps_sides(turn) else TURNS
+        upright = rgb.transpose(turns[turn]) if turn in turns else rgb
+        facts = opened.facts or image_facts(image.format, stored, exif)
         return LoadedImage(file.image_id, file.digest, facts, np.asarray(upright), note)
 
     def _resampled(
@@ -144,7 +143,8 @@ class PillowLoader:
         left, upper, right, lower = scaled(box, sound, (extent[0], extent[1] * kept))
         skipped = extent[1] * (1 - kept) if damage and damage.from_bottom else 0.0
         part = left, upper + skipped, right, min(lower + skipped, extent[1])
-        return resample(picture, part, want.crop, _KERNELS[want.interpolation], _GAP)
+        kernel = _KERNELS[want.interpolation]
+        return resample(picture, part, want.crop, kernel, _GAP, turn)
 
     def _check_pixels(self, stored: Size) -> None:
         pixels = stored[0] * stored[1]
@@ -153,8 +153,8 @@ class PillowLoader:
             raise RefusalError(OutcomeKind.TOO_LARGE, f"{stored[0]} x {stored[1]}: {reason}")
 
     def _check_memory(self, needed: int) -> None:
-        if needed > self._budget.total:
-            has = f"{self._budget.total / 1e6:.0f} MB"
+        if needed > self._memory.total:
+            has = f"{self._memory.total / 1e6:.0f} MB (TAGGER_MAX_MEMORY)"
             reason = f"decoding it would take {needed / 1e6:.0f} MB of memory, the limit is {has}"
             raise RefusalError(OutcomeKind.TOO_LARGE, reason)
 

@@ -18,8 +18,10 @@ import PIL
 import pillow_heif
 from PIL import AvifImagePlugin, Image, _imaging
 
+from tagger.loading.jxl import register_jpeg_xl
+
 _LOCK = Lock()
-_FROM_DECODERS = r"(PIL|pillow_heif)(\.|$)"
+_FROM_DECODERS = r"(PIL|pillow_heif|pylibjxl|rawpy)(\.|$)"
 # Pillow keeps a picture in blocks of 16 MB, which glibc may serve from the heap of the thread and
 # then not give back: four threads would come to hold the largest picture that each ever saw. From
 # 32 MB on it always gives back.
@@ -39,6 +41,7 @@ def prepare_pillow(max_pixels: int = 0) -> None:
         # One thread for each image: the loader is called from several already.
         AvifImagePlugin.DEFAULT_MAX_THREADS = 1
         pillow_heif.register_heif_opener(decode_threads=1, thumbnails=False)
+        register_jpeg_xl()
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, (max_pixels + 1) // 2)
         _imaging.set_block_size(_BLOCK)
         _silence_libtiff()

@@ -6,6 +6,7 @@ is no picture of a person's; every other file, whatever its extension or with no
 
 from __future__ import annotations
 
+import os
 import re
 from enum import StrEnum
 
@@ -86,3 +87,20 @@ def kind_by_extension(name: str) -> SkipReason | None:
     """The kind of known non-image that a file's extension names; None when it may be an image."""
     stem, dot, extension = name.rpartition(".")
     return _KIND_OF_EXTENSION.get(extension.lower()) if dot and stem else None
+
+
+def printable(text: str) -> str:
+    """A name as any terminal, table and database can show it: on one line, no byte of it lost.
+
+    Bytes that are not UTF-8, control characters (a terminal would obey them), breaks of line and
+    marks that turn the direction of writing are escaped as in Python's strings.
+    """
+    if text.isprintable() and text.isascii():
+        return text
+    raw = os.fsencode(text).decode("utf-8", "backslashreplace")
+    return "".join(char if _shows(char) else char.encode("unicode_escape").decode() for char in raw)
+
+
+def _shows(char: str) -> bool:
+    # The joiner inside emoji is no printable character by itself, yet does no harm.
+    return char.isprintable() or char == "\N{ZERO WIDTH JOINER}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
 
@@ -34,9 +35,16 @@ class _RefusalError(Exception):
 
 
 def read(
-    ref: ImageRef, roots: Roots, limits: Limits | None = None, *, follow_links: bool = False
+    ref: ImageRef,
+    roots: Roots,
+    limits: Limits | None = None,
+    *,
+    follow_links: bool = False,
+    admit: Callable[[int], None] = lambda size: None,
 ) -> FileContent | LoadFailure:
     """Read one file whole; never raises for what is wrong with the file or its place.
+
+    ``admit`` is called with the number of bytes before they are read; it may wait.
 
     Outcomes of a failure: ``outside``, ``missing``, ``denied``, ``unsupported`` (no ordinary
     file), ``too_large`` (over ``limits.max_bytes``, at once), ``corrupt`` (empty), ``unreadable``.
@@ -44,7 +52,7 @@ def read(
     """
     try:
         path = _place(ref.uri, roots, follow_links)
-        data, mtime_ns = _settled(path, (limits or Limits()).max_bytes)
+        data, mtime_ns = _settled(path, (limits or Limits()).max_bytes, admit)
     except _RefusalError as refusal:
         return LoadFailure(ref.image_id, refusal.kind, refusal.reason)
     except NotRegularError as error:
@@ -82,13 +90,16 @@ def _seems_there(path: Path) -> bool:
     return True
 
 
-def _settled(path: Path, max_bytes: int) -> tuple[bytes, int]:
+def _settled(path: Path, max_bytes: int, admit: Callable[[int], None]) -> tuple[bytes, int]:
     """The bytes of a file that stood still while it was read, and its mtime in nanoseconds."""
     for pause in _PAUSES_S:
         time.sleep(pause)
         with open_regular(path) as file:
             before = os.fstat(file.fileno())
-            data = _whole(file, before.st_size, max_bytes)
+            if before.st_size > max_bytes:
+                raise _RefusalError(OutcomeKind.TOO_LARGE, _too_large(before.st_size, max_bytes))
+            admit(before.st_size)
+            data = _whole(file, before.st_size)
             after = os.fstat(file.fileno())
         unchanged = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
         if unchanged and len(data) == before.st_size:
@@ -98,11 +109,9 @@ def _settled(path: Path, max_bytes: int) -> tuple[bytes, int]:
     raise _RefusalError(OutcomeKind.UNREADABLE, "the file keeps changing; is something writing it?")
 
 
-def _whole(file: FileIO, size: int, max_bytes: int) -> bytes:
+def _whole(file: FileIO, size: int) -> bytes:
     """All of a file that said it has ``size`` bytes; a growing one is read no further than that
     and one byte, which shows that it grew."""
-    if size > max_bytes:
-        raise _RefusalError(OutcomeKind.TOO_LARGE, _too_large(size, max_bytes))
     parts: list[bytes] = []
     left = size + 1
     while left > 0 and (part := file.read(left)):

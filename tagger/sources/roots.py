@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -25,6 +25,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from tagger.errors import SettingsError, SourceError
 from tagger.sources.names import is_passed_over
+from tagger.sources.patience import answer
 
 # A name becomes the authority of a URI: letters, digits and what needs no escape there.
 _NAMED = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)=(?P<path>.+)", re.DOTALL)
@@ -80,6 +81,7 @@ class Roots:
 
         Raises:
             SettingsError: an item is empty, no local path, or gives a name or path twice.
+            SourceError: the file system behind one does not answer.
         """
         roots: dict[Path, Root] = {}
         for item in items:
@@ -93,13 +95,13 @@ class Roots:
         """These roots and the paths, each taken literally; one already inside adds nothing.
 
         Raises:
-            SettingsError: a path cannot be resolved (a loop of links, a NUL in it).
+            SettingsError, SourceError: as :func:`resolved`.
         """
         items = list(self.items)
         for path in paths:
-            resolved = _resolved(os.fspath(path), partial(Path, path))
-            if not any(root.contains(resolved) for root in items):
-                items.append(Root(resolved))
+            place = resolved(path)
+            if not any(root.contains(place) for root in items):
+                items.append(Root(place))
         return Roots(tuple(items))
 
     def root_of(self, path: Path) -> Root | None:
@@ -174,12 +176,34 @@ def quote_path(path: Path | str) -> str:
     return text if _PLAIN.fullmatch(text) else quote_from_bytes(os.fsencode(text))
 
 
+def resolved(path: str | os.PathLike[str], item: str | None = None) -> Path:
+    """The absolute path without links in it, as far as they lead anywhere; it need not exist.
+
+    ``item`` is what the person wrote, for the message.
+
+    Raises:
+        SettingsError: it cannot be a path (a NUL in it), or is relative to a folder that is gone.
+        SourceError: the file system behind it does not answer.
+    """
+    try:
+        return Path(answer(partial(os.path.realpath, path), path))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{item or os.fspath(path)!r} cannot be used as a place: {error}") from error
+
+
 def root_state(path: str | os.PathLike[str]) -> RootState:
     """Whether a folder or file stands there, and with something in it.
 
     Hidden entries and those that systems make do not count: a mount point that holds nothing but
     ``lost+found`` or ``.nomedia`` is empty. Reads only as far as the first entry that counts.
+
+    Raises:
+        SourceError: the file system behind it does not answer.
     """
+    return answer(partial(_state, path), path)
+
+
+def _state(path: str | os.PathLike[str]) -> RootState:
     try:
         if not stat.S_ISDIR(Path(path).stat().st_mode):
             return RootState.PRESENT
@@ -203,14 +227,14 @@ def _parse_root(item: str) -> Root:
         text = "/" + _decoded(item, text.removeprefix("file:///"))
     elif _SCHEME.match(text):
         raise SettingsError(f"{item!r} is not a folder or file of this machine")
-    return Root(_resolved(item, lambda: Path(text).expanduser()), name)
+    return Root(resolved(_at_home(item, text), item), name)
 
 
-def _resolved(item: str, path: Callable[[], Path]) -> Path:
+def _at_home(item: str, text: str) -> Path:
     try:
-        return path().resolve()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise SettingsError(f"{item!r} cannot be used as a root: {error}") from error
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise SettingsError(f"{item!r} cannot be used as a place: {error}") from error
 
 
 def _refuse_twice(item: str, root: Root, others: Iterable[Root]) -> None:

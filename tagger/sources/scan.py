@@ -25,7 +25,8 @@ from pathlib import Path
 from tagger.errors import SourceError
 from tagger.sources.faults import fault_of
 from tagger.sources.ignore import IgnoreRules, rules_above, rules_in
-from tagger.sources.names import SkipReason, kind_by_extension, skip_by_name, skip_in_library
+from tagger.sources.names import SkipReason, kind_by_extension, printable, skip_by_name, skip_in_library
+from tagger.sources.patience import Whereabouts
 from tagger.sources.regular import NotRegularError, refuse_special
 from tagger.sources.roots import Roots, quote_path
 from tagger.values import OutcomeKind
@@ -33,6 +34,9 @@ from tagger.values import OutcomeKind
 # Each level of folders keeps one descriptor open while its entries stream; deeper than this they
 # are read to the end first, so that a hostile depth does not use up what the process may open.
 _DEEPEST_OPEN = 64
+
+# Characters of a path in a warning: it may have 4096, and all others would drown in it.
+_LONGEST_SHOWN = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +104,23 @@ _SKIPPED = {reason: Skipped(reason) for reason in SkipReason}
 
 
 def scan(
-    path: str | os.PathLike[str], roots: Roots, options: ScanOptions | None = None
+    path: str | os.PathLike[str],
+    roots: Roots,
+    options: ScanOptions | None = None,
+    whereabouts: Whereabouts | None = None,
 ) -> Iterator[ScanEvent]:
     """Everything at or beneath ``path``, each entry once, in no promised order.
 
     ``path`` is resolved first; it is then a file or folder beneath the roots. Permissions, links
-    and special files never stop a scan; they are events.
+    and special files never stop a scan; they are events. It blocks for as long as the file system
+    does; ``whereabouts`` is told each folder, for one who waits for it in another thread.
 
     Raises:
         OutsideRootsError: ``path`` does not lie beneath the roots (at the first event).
     """
     top = Path(os.path.realpath(path))
     uri = roots.uri_of(top)
-    scanning = _Scan(roots, options or ScanOptions(), str(top))
+    scanning = _Scan(roots, options or ScanOptions(), str(top), whereabouts or Whereabouts(str(top)))
     try:
         mode = top.stat().st_mode
     except OSError as error:
@@ -133,6 +141,7 @@ class _Scan:
     roots: Roots
     options: ScanOptions
     top: str
+    whereabouts: Whereabouts
 
     def walk(self, uri: str) -> Iterator[ScanEvent]:
         """All beneath the top, depth first, with one open listing for each level."""
@@ -142,15 +151,21 @@ class _Scan:
         except SourceError as error:
             yield from self._untouched(self.top, str(error))
             return
-        levels = [self._listing(_Folder(self.top, f"{uri}/", outer))]
+        levels = [self._level(_Folder(self.top, f"{uri}/", outer))]
         while levels:
-            event = next(levels[-1], None)
+            path, listing = levels[-1]
+            event = next(listing, None)
             if event is None:
                 levels.pop()
+                self.whereabouts.at(levels[-1][0] if levels else path)
             elif isinstance(event, _Folder):
-                levels.append(self._listing(event))
+                levels.append(self._level(event))
             else:
                 yield event
+
+    def _level(self, folder: _Folder) -> tuple[str, Iterator[ScanEvent | _Folder]]:
+        self.whereabouts.at(folder.path)
+        return folder.path, self._listing(folder)
 
     def file(self, path: str, uri: str, *, follow: bool) -> Found | Refused | None:
         """What came of something that is no folder; None when it has just gone."""
@@ -169,11 +184,11 @@ class _Scan:
         """Say that nothing is known of what lies beneath, by whatever names it goes."""
         kind, reason = fault_of(error, path)
         for prefix in self.roots.prefixes(Path(path)):
-            yield Unlisted(prefix, kind, f"cannot list {path}: {reason}")
+            yield Unlisted(prefix, kind, f"cannot list {_shown(path)}: {reason}")
 
     def _untouched(self, path: str, reason: str) -> Iterator[Unlisted]:
         for prefix in self.roots.prefixes(Path(path)):
-            yield Unlisted(prefix, OutcomeKind.UNREADABLE, f"{path} was left alone: {reason}")
+            yield Unlisted(prefix, OutcomeKind.UNREADABLE, f"{_shown(path)} was left alone: {reason}")
 
     def _listing(self, folder: _Folder) -> Iterator[ScanEvent | _Folder]:
         """The events of one folder's entries, and the folders in it that are to be listed."""
@@ -274,5 +289,12 @@ def outside_reason(path: str | os.PathLike[str]) -> str:
 
 
 def _target(path: str | os.PathLike[str]) -> str:
-    """Where a link leads, in characters that any terminal and database can show."""
-    return os.fsencode(os.path.realpath(path)).decode("utf-8", "backslashreplace")
+    """Where a link leads."""
+    return _shown(os.path.realpath(path))
+
+
+def _shown(path: str) -> str:
+    """A path within a sentence, in characters that any terminal and database can show."""
+    text = printable(path)
+    half = _LONGEST_SHOWN // 2
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:half]}[...]{text[-half:]}"

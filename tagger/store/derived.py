@@ -85,7 +85,7 @@ VIEWS: dict[str, str] = {
     """,
     "image_info": """
         SELECT i.id AS image_id, i.uri, i.size, c.width, c.height, c.format, c.taken_at,
-               i.vanished_at
+               c.latitude, c.longitude, i.vanished_at
         FROM images i LEFT JOIN contents c ON c.id = i.content_id
     """,
     # A question for each stale tag, since the planner would else begin with all effective tags.

@@ -3,6 +3,10 @@
 A *lease* is a living process's hold on its claims; its id is the fencing token. A *claim* takes
 pending taggings for a lease and counts the attempt before the work begins. What came of them is
 written by :mod:`tagger.store.outcomes`.
+
+An image whose claim ended in death is a *suspect*: any of those in hand may have been the cause.
+Suspects are claimed last, and in ever smaller claims, half of what they were in before, until the
+one that kills is alone. So many deaths alone (:data:`tagger.values.DEATHS`), and it is *poison*: quarantined.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ from tagger.store.schema import (
     TaggingRow,
 )
 from tagger.store.session import locked, now
-from tagger.values import ImageRef, OutcomeKind
+from tagger.values import DEATHS, ImageRef, OutcomeKind
 
 LEASE_SECONDS = 60.0
 """How long a lease lasts without renewal; a heartbeat renews it several times in that span."""
@@ -81,7 +85,15 @@ def want_again(
     return connection.execute(
         update(TaggingRow)
         .where(*where)
-        .values(outcome=None, reason=None, finished_at=None, attempts=0, not_before=None, lease_id=None)
+        .values(
+            outcome=None,
+            reason=None,
+            finished_at=None,
+            attempts=0,
+            deaths=0,
+            not_before=None,
+            lease_id=None,
+        )
     ).rowcount
 
 
@@ -141,9 +153,38 @@ def hand_back(connection: Connection, lease_id: int) -> None:
 
 
 def close_lease(connection: Connection, lease_id: int) -> None:
-    """Take the lease back from an owner that died: all that it holds is free, the attempt counted."""
-    connection.execute(update(TaggingRow).where(TaggingRow.lease_id == lease_id).values(lease_id=None))
+    """Take the lease back from an owner that died: all that it holds is free, the attempt counted.
+
+    If that is a single image, then the owner had nothing else in hand when it died.
+    """
+    held = connection.execute(
+        select(func.count()).select_from(TaggingRow).where(TaggingRow.lease_id == lease_id)
+    ).scalar_one()
+    connection.execute(
+        update(TaggingRow)
+        .where(TaggingRow.lease_id == lease_id)
+        .values(lease_id=None, deaths=TaggingRow.deaths + (1 if held == 1 else 0))
+    )
     connection.execute(delete(LeaseRow).where(LeaseRow.id == lease_id))
+
+
+def note_death(connection: Connection, lease_id: int, image_id: int) -> None:
+    """A process died with this image alone in hand, and the lease's owner is about to try again."""
+    connection.execute(
+        update(TaggingRow)
+        .where(TaggingRow.lease_id == lease_id, TaggingRow.image_id == image_id)
+        .values(deaths=TaggingRow.deaths + 1, attempts=TaggingRow.attempts + 1)
+    )
+
+
+def poison(connection: Connection) -> list[tuple[int, int]]:
+    """(model, image) of what is pending, held by nobody, and has died alone too often."""
+    rows = connection.execute(
+        select(TaggingRow.model_id, TaggingRow.image_id).where(
+            TaggingRow.outcome.is_(None), TaggingRow.lease_id.is_(None), TaggingRow.deaths >= DEATHS
+        )
+    )
+    return [(row.model_id, row.image_id) for row in rows]
 
 
 def leases(connection: Connection) -> list[tuple[int, Owner]]:
@@ -172,16 +213,40 @@ def _free(connection: Connection, model_id: int, scope: Scope) -> ColumnElement[
 
 
 def claim(connection: Connection, model_id: int, lease_id: int, scope: Scope, limit: int) -> list[ImageRef]:
-    """Take up to ``limit`` pending images in ``scope``, in the order of their ids.
+    """Take up to ``limit`` pending images in ``scope`` that were never begun, in the order of their ids.
 
     The attempt is counted here, before the work: what kills its worker has been counted.
     """
+    fresh = and_(_free(connection, model_id, scope), TaggingRow.attempts == 0)
+    return _claim(connection, model_id, lease_id, fresh, limit)
+
+
+def claim_suspects(
+    connection: Connection, model_id: int, lease_id: int, scope: Scope, limit: int
+) -> list[ImageRef]:
+    """Take suspects that died equally often, together: up to ``limit``, halved for each death.
+
+    The caller is to finish with them before it claims more, so that another death tells more.
+    """
+    free = _free(connection, model_id, scope)
+    attempts: int | None = connection.execute(
+        select(func.min(TaggingRow.attempts)).join(ImageRow, ImageRow.id == TaggingRow.image_id).where(free)
+    ).scalar_one()
+    if attempts is None:
+        return []
+    alike = and_(free, TaggingRow.attempts == attempts)
+    return _claim(connection, model_id, lease_id, alike, max(1, limit >> attempts))
+
+
+def _claim(
+    connection: Connection, model_id: int, lease_id: int, which: ColumnElement[bool], limit: int
+) -> list[ImageRef]:
     rows = connection.execute(
         locked(
             connection,
-            select(ImageRow.id, ImageRow.uri, ImageRow.size, ImageRow.mtime_ns)
+            select(ImageRow.id, ImageRow.uri, ImageRow.size, ImageRow.mtime_ns, TaggingRow.deaths)
             .join(TaggingRow, TaggingRow.image_id == ImageRow.id)
-            .where(_free(connection, model_id, scope))
+            .where(which)
             .order_by(TaggingRow.image_id)
             .limit(limit),
             of=TaggingRow,
@@ -197,4 +262,4 @@ def claim(connection: Connection, model_id: int, lease_id: int, scope: Scope, li
             )
             .values(lease_id=lease_id, attempts=TaggingRow.attempts + 1)
         )
-    return [ImageRef(row.id, row.uri, row.size, row.mtime_ns) for row in rows]
+    return [ImageRef(row.id, row.uri, row.size, row.mtime_ns, row.deaths) for row in rows]

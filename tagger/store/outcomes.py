@@ -8,7 +8,7 @@ first writer's, whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass, fields
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, exists, select, update
@@ -25,7 +25,7 @@ from tagger.store.schema import (
     TagScoreRow,
 )
 from tagger.store.session import locked, now
-from tagger.values import Outcome, OutcomeKind
+from tagger.values import DEATHS, ImageFacts, Outcome, OutcomeKind
 
 BYTES_GONE = (
     OutcomeKind.CORRUPT,
@@ -85,6 +85,14 @@ def settle(connection: Connection, model_id: int, failures: Mapping[int, tuple[O
         .values(outcome=bindparam("kind"), reason=bindparam("why"), finished_at=moment, lease_id=None),
         [{"image": image_id, "kind": kind.value, "why": why} for image_id, (kind, why) in failures.items()],
     )
+
+
+def quarantine(connection: Connection, poison: Sequence[tuple[int, int]]) -> None:
+    """Settle these pairs of model and image, which kill whatever process has them in hand."""
+    reason = f"{DEATHS} processes died while they had this image, and no other, in hand"
+    for model_id in {model_id for model_id, _ in poison}:
+        images = [image_id for model, image_id in poison if model == model_id]
+        settle(connection, model_id, dict.fromkeys(images, (OutcomeKind.QUARANTINED, reason)))
 
 
 def record(
@@ -148,29 +156,37 @@ def _without_forgotten(connection: Connection, model_id: int, group: list[Outcom
         connection.execute(
             update(TaggingRow)
             .where(TaggingRow.model_id == model_id, TaggingRow.image_id.in_(orphans))
-            .values(lease_id=None)
+            .values(lease_id=None, attempts=TaggingRow.attempts - 1)
         )
     return [outcome for outcome in group if outcome.image_id not in orphans]
 
 
 def _add_contents(connection: Connection, group: Sequence[Outcome]) -> dict[bytes, int]:
-    """The content row of each digest, made if it is new."""
-    rows = {
-        outcome.digest: {
-            "digest": outcome.digest,
-            "width": outcome.facts and outcome.facts.width,
-            "height": outcome.facts and outcome.facts.height,
-            "format": outcome.facts and outcome.facts.format,
-            "taken_at": outcome.facts and outcome.facts.taken_at,
-        }
-        for outcome in sorted(group, key=lambda outcome: outcome.digest or b"")
-        if outcome.digest is not None
-    }
-    if not rows:
+    """The content row of each digest, made if it is new, with the facts that are known now."""
+    facts: dict[bytes, ImageFacts | None] = {}
+    for outcome in sorted(group, key=lambda outcome: outcome.digest or b""):
+        if outcome.digest is not None:
+            facts[outcome.digest] = outcome.facts or facts.get(outcome.digest)
+    if not facts:
         return {}
-    connection.execute(insert_or_ignore(connection, ContentRow), list(rows.values()))
-    found = connection.execute(select(ContentRow.digest, ContentRow.id).where(ContentRow.digest.in_(rows)))
-    return dict(found.all())
+    rows = [{"digest": digest, **asdict(known or ImageFacts())} for digest, known in facts.items()]
+    connection.execute(insert_or_ignore(connection, ContentRow), rows)
+    columns = [getattr(ContentRow, field.name) for field in fields(ImageFacts)]
+    found = connection.execute(
+        select(ContentRow.digest, ContentRow.id, *columns).where(ContentRow.digest.in_(facts))
+    ).all()
+    # What was recorded without having been opened, or by an older version, may be known better now.
+    better = [
+        {"content": content_id, **asdict(known)}
+        for digest, content_id, *before in found
+        if (known := facts[digest]) is not None and astuple(known) != tuple(before)
+    ]
+    if better:
+        values: dict[str, Any] = {field.name: bindparam(field.name) for field in fields(ImageFacts)}
+        connection.execute(
+            update(ContentRow).where(ContentRow.id == bindparam("content")).values(values), better
+        )
+    return {digest: content_id for digest, content_id, *_ in found}
 
 
 def _moved(

@@ -57,6 +57,8 @@ class ImageReport:
     height: int | None
     format: str | None
     taken_at: str | None
+    latitude: float | None
+    longitude: float | None
     vanished: bool
     statuses: tuple[Status, ...]
     tags: tuple[Hit, ...]
@@ -184,8 +186,8 @@ def image_report(connection: Connection, image_id: int) -> ImageReport:
     """All that is known of an image that is known to be there."""
     info = connection.execute(
         text(
-            "SELECT uri, size, width, height, format, taken_at, vanished_at FROM image_info "
-            "WHERE image_id = :id"
+            "SELECT uri, size, width, height, format, taken_at, latitude, longitude, vanished_at "
+            "FROM image_info WHERE image_id = :id"
         ),
         {"id": image_id},
     ).one()
@@ -217,6 +219,8 @@ def image_report(connection: Connection, image_id: int) -> ImageReport:
         height=info.height,
         format=info.format,
         taken_at=info.taken_at,
+        latitude=info.latitude,
+        longitude=info.longitude,
         vanished=info.vanished_at is not None,
         statuses=tuple(Status(*row) for row in statuses),
         tags=effective_tags(connection, [image_id])[image_id],

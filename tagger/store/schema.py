@@ -81,6 +81,8 @@ class ContentRow(Base):
     height: Mapped[int | None] = mapped_column(Integer)
     format: Mapped[str | None] = mapped_column(Name)
     taken_at: Mapped[str | None] = mapped_column(Name)
+    latitude: Mapped[float | None] = mapped_column(Double)
+    longitude: Mapped[float | None] = mapped_column(Double)
 
 
 class ImageRow(Base):
@@ -198,7 +200,11 @@ class LeaseRow(Base):
 
 
 class TaggingRow(Base):
-    """A wanted pair of image and model, and what came of it; pending while ``outcome`` is null."""
+    """A wanted pair of image and model, and what came of it; pending while ``outcome`` is null.
+
+    ``attempts`` counts how often work on it began, ``deaths`` how often a process died with this
+    image alone in hand.
+    """
 
     __tablename__ = "taggings"
     __table_args__ = (
@@ -221,6 +227,7 @@ class TaggingRow(Base):
     model_id: Mapped[int] = mapped_column(_fk("models.id"), primary_key=True)
     lease_id: Mapped[int | None] = mapped_column(BigInt, _fk("leases.id", "SET NULL"))
     attempts: Mapped[int] = mapped_column(Integer, server_default="0")
+    deaths: Mapped[int] = mapped_column(Integer, server_default="0")
     not_before: Mapped[datetime | None] = mapped_column(Moment)
     outcome: Mapped[str | None] = mapped_column(Name)
     reason: Mapped[str | None] = mapped_column(Text)

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "tagger"
 GROUND = {"values", "errors"}
 ROOMS = {"engines", "models", "loading", "sources", "taxonomy", "data"}
-HALL = {"pipeline", "store", "search", "training", "export"}
+HALL = {"pipeline", "supervision", "store", "search", "training", "export"}
 MAY_IMPORT = {
     **dict.fromkeys(ROOMS, GROUND),
     "data": GROUND | {"taxonomy"},  # the script that derives the data obeys its reader's rules

@@ -21,7 +21,6 @@ from tagger.errors import EngineError, OutOfMemory
 from tagger.pipeline import Stages
 from tagger.values import (
     Batch,
-    FileContent,
     ImageFacts,
     ImageRef,
     LabelScore,
@@ -65,24 +64,35 @@ class Engine:
         self._pool.shutdown()
 
 
-class Loader:
-    """The first byte decides: 255 is corrupt, anything else a pixel."""
+@dataclass
+class Loading:
+    """The first letter decides: 255 is corrupt, anything else a pixel; *missing* is, *slow* waits."""
 
-    name = "test"
+    threads: int = 3
+    abandoned: threading.Event = field(default_factory=threading.Event)
+    go_on: threading.Event = field(default_factory=threading.Event)
 
-    def load(self, file: FileContent) -> LoadedImage | LoadFailure:
-        value = file.data[0]
+    def load(self, ref: ImageRef, wanted: Callable[[bytes], bool]) -> LoadedImage | LoadFailure | None:
+        if ref.uri == "missing":
+            return LoadFailure(ref.image_id, OutcomeKind.MISSING, "no longer there")
+        digest = hashlib.sha256(ref.uri.encode("latin-1")).digest()
+        if not wanted(digest):
+            return None
+        if ref.uri == "slow":
+            self._hang()
+        value = ord(ref.uri[0])
         if value == 255:
-            return LoadFailure(file.image_id, OutcomeKind.CORRUPT, "broken", digest=file.digest)
+            return LoadFailure(ref.image_id, OutcomeKind.CORRUPT, "broken", digest)
         pixels = np.full((2, 2, 3), value, np.uint8)
-        return LoadedImage(file.image_id, file.digest, ImageFacts(2, 2, "TEST"), pixels)
+        return LoadedImage(ref.image_id, digest, ImageFacts(2, 2, "TEST"), pixels)
 
+    def abandon(self) -> None:
+        self.abandoned.set()
 
-def _read(ref: ImageRef) -> FileContent | LoadFailure:
-    if ref.uri == "missing":
-        return LoadFailure(ref.image_id, OutcomeKind.MISSING, "no longer there")
-    data = ref.uri.encode("latin-1")
-    return FileContent(ref.image_id, ref.uri, data, hashlib.sha256(data).digest())
+    def _hang(self) -> None:
+        while not self.go_on.wait(0.01):
+            if self.abandoned.is_set():
+                raise RuntimeError("abandoned")
 
 
 def _tags(scores: Scores) -> Sequence[tuple[TagScore, ...]]:
@@ -94,10 +104,13 @@ def _labels(scores: Scores) -> Sequence[tuple[LabelScore, ...]]:
     return [(LabelScore(int(index), 1.0),) for index in scores.probabilities.argmax(axis=1)]
 
 
-def _stages(engine: Engine, known: Callable[[bytes], OutcomeKind | None] = lambda digest: None) -> Stages:
+def _stages(
+    engine: Engine,
+    loading: Loading | None = None,
+    known: Callable[[bytes], OutcomeKind | None] = lambda digest: None,
+) -> Stages:
     return Stages(
-        read=_read,
-        loader=Loader(),
+        loading=loading or Loading(),
         engine=engine,
         activation="softmax",
         temperature=1.0,
@@ -110,7 +123,7 @@ def _stages(engine: Engine, known: Callable[[bytes], OutcomeKind | None] = lambd
 def _run(contents: Sequence[str], engine: Engine | None = None, threads: int = 3) -> list[Outcome]:
     engine = engine or Engine()
     refs = (ImageRef(number, content) for number, content in enumerate(contents))
-    outcomes = list(pipeline.run(refs, _stages(engine), threads=threads))
+    outcomes = [each for some in pipeline.run(refs, _stages(engine, Loading(threads))) for each in some]
     engine.close()
     return outcomes
 
@@ -148,8 +161,8 @@ def test_the_same_bytes_are_predicted_once() -> None:
 
 def test_what_the_store_knows_is_not_loaded() -> None:
     engine = Engine()
-    stages = _stages(engine, lambda digest: OutcomeKind.EMPTY)
-    (outcome,) = pipeline.run([ImageRef(1, "a")], stages, threads=1)
+    stages = _stages(engine, known=lambda digest: OutcomeKind.EMPTY)
+    (outcome,) = (each for some in pipeline.run([ImageRef(1, "a")], stages) for each in some)
     assert (outcome.kind, outcome.reused, engine.seen) == (OutcomeKind.EMPTY, True, [])
 
 
@@ -190,9 +203,10 @@ def test_little_is_taken_ahead_of_what_comes_out() -> None:
             yield ImageRef(number, f"{chr(number % 250)}{number}")
 
     engine = Engine()
-    outcomes = pipeline.run(refs(), _stages(engine), threads=2)
-    for _ in range(50):
-        next(outcomes)
+    outcomes = pipeline.run(refs(), _stages(engine, Loading(2)))
+    come = 0
+    while come < 50:
+        come += len(next(outcomes))
     time.sleep(0.2)
     assert taken < 50 + 100
     outcomes.close()
@@ -201,8 +215,39 @@ def test_little_is_taken_ahead_of_what_comes_out() -> None:
 
 def test_closing_early_stops_the_threads() -> None:
     engine = Engine()
-    outcomes = pipeline.run((ImageRef(n, f"a{n}") for n in range(1000)), _stages(engine), threads=4)
+    outcomes = pipeline.run((ImageRef(n, f"a{n}") for n in range(1000)), _stages(engine))
     next(outcomes)
     outcomes.close()
     engine.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("tagger-load")]
+
+
+def test_a_slow_image_holds_up_no_other() -> None:
+    """What is loaded is predicted, though it fills no batch; and the caller can see to what it has."""
+    engine, loading = Engine(), Loading()
+    refs = [ImageRef(0, "slow"), *(ImageRef(n, chr(n)) for n in range(1, 6))]
+    outcomes = pipeline.run(refs, _stages(engine, loading))
+    come: list[int] = []
+    while len(come) < 5:
+        come += [outcome.image_id for outcome in next(outcomes)]
+    assert sorted(come) == [1, 2, 3, 4, 5]
+    while next(outcomes):
+        pass  # an empty list: nothing has come for a while
+    loading.go_on.set()
+    assert [outcome.image_id for some in outcomes for outcome in some] == [0]
+    engine.close()
+
+
+def test_closing_early_abandons_what_is_being_loaded() -> None:
+    engine, loading = Engine(), Loading()
+    outcomes = pipeline.run([ImageRef(0, "slow")], _stages(engine, loading))
+    assert next(outcomes) == []
+    outcomes.close()
+    assert loading.abandoned.is_set()
+    engine.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("tagger-load")]
+
+
+def test_copies_of_what_is_being_loaded_share_its_failure() -> None:
+    outcomes = _run(["\xff", "\xff", "\xff"])
+    assert [outcome.kind for outcome in outcomes] == [OutcomeKind.CORRUPT] * 3

@@ -73,6 +73,25 @@ def failed(result: LoadedImage | LoadFailure) -> LoadFailure:
     return result
 
 
+SIZE = (90, 80)
+
+
+def colour_of(load: Load, data: bytes) -> tuple[int, int, int]:
+    """The colour that a picture of one colour comes out in."""
+    pixels = loaded(load(data)).pixels.reshape(-1, 3)
+    assert np.ptp(pixels.astype(int), axis=0).max() <= 4
+    red, green, blue = pixels.mean(axis=0)
+    return round(red), round(green), round(blue)
+
+
+def solid(load: Load, image: Image.Image, kind: str, **options: Any) -> tuple[int, int, int]:
+    return colour_of(load, saved(image, kind, **options))
+
+
+def near(colour: tuple[int, int, int], wanted: tuple[int, int, int], by: int = 4) -> bool:
+    return all(abs(one - other) <= by for one, other in zip(colour, wanted, strict=True))
+
+
 @pytest.fixture
 def loader() -> PillowLoader:
     return PillowLoader(PREPROCESSING)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 from PIL.ExifTags import IFD, Base
+from PIL.PngImagePlugin import PngInfo
 
 from tests.unit.loading.conftest import Load, loaded, picture, saved
 
@@ -108,3 +109,63 @@ def test_a_png_that_keeps_its_facts_behind_its_pixels(load: Load) -> None:
     assert one.facts == other.facts
     assert one.facts.taken_at == "2019-07-20T16:05:09"
     assert (one.pixels == other.pixels).all()
+
+
+def xmp(statement: str) -> bytes:
+    return (
+        '<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF>'
+        f"{statement}</rdf:RDF></x:xmpmeta><?xpacket end='w'?>"
+    ).encode()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        '<rdf:Description exif:DateTimeOriginal="2019-07-20T16:05:09.12+02:00"/>',
+        "<photoshop:DateCreated>2019-07-20T16:05:09+02:00</photoshop:DateCreated>",
+        "<rdf:Description xmp:CreateDate = '2019-07-20T16:05:09+02:00'/>",
+    ],
+)
+def test_where_exif_is_lost_xmp_states_the_time(load: Load, kind: str, statement: str) -> None:
+    facts = loaded(load(with_xmp(kind, xmp(statement)))).facts
+    assert facts.taken_at == "2019-07-20T16:05:09+02:00"
+
+
+def with_xmp(kind: str, packet: bytes) -> bytes:
+    if kind == "PNG":
+        text = PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", packet.decode())
+        return saved(picture(), "PNG", pnginfo=text)
+    if kind == "TIFF":
+        return saved(picture(), "TIFF", tiffinfo={700: packet})
+    return saved(picture(), kind, xmp=packet)
+
+
+def test_exif_comes_before_xmp_and_taking_before_making(load: Load) -> None:
+    both = xmp("<a xmp:CreateDate='2001-01-01T01:01:01' exif:DateTimeOriginal='2002-02-02T02:02:02'/>")
+    exif = exif_of({Base.DateTimeDigitized: "2003:03:03 03:03:03"})
+    facts = loaded(load(saved(picture(), "JPEG", xmp=both))).facts
+    assert facts.taken_at == "2002-02-02T02:02:02"
+    facts = loaded(load(saved(picture(), "JPEG", xmp=both, exif=exif))).facts
+    assert facts.taken_at == "2003-03-03T03:03:03"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "<a exif:DateTimeOriginal=''/>",
+        "<a exif:DateTimeOriginal='2019'/>",
+        "<a xmp:CreateDate='0000-00-00T00:00:00'/>",
+    ],
+)
+def test_nonsense_in_xmp_is_no_time(load: Load, statement: str) -> None:
+    assert loaded(load(saved(picture(), "JPEG", xmp=xmp(statement)))).facts.taken_at is None
+
+
+def test_xmp_is_not_read_as_xml(load: Load) -> None:
+    bomb = '<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa">' + "".join(
+        f'<!ENTITY {chr(98 + at)} "{f"&{chr(97 + at)};" * 10}">' for at in range(20)
+    )
+    packet = (bomb + "]><a exif:DateTimeOriginal='2019-07-20T16:05:09'>&u;</a>").encode()
+    assert loaded(load(saved(picture(), "JPEG", xmp=packet))).facts.taken_at == "2019-07-20T16:05:09"

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import io
-import struct
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageOps
 
 from tagger.errors import ModelError
 from tagger.loading import PillowLoader, readable_formats
 from tagger.values import Preprocessing
 from tests.unit.loading.conftest import (
     PREPROCESSING,
+    SIZE,
     Load,
+    colour_of,
     difference,
     expected,
     failed,
     file_of,
     loaded,
+    near,
     picture,
     saved,
+    solid,
 )
 
 LOSSLESS = ["PNG", "TIFF", "BMP", "PPM", "TGA", "ICO", "PCX", "SGI", "QOI", "IM", "JPEG2000", "DDS", "DIB"]
@@ -83,20 +86,23 @@ def test_postscript_is_never_run(load: Load) -> None:
     assert "PostScript" in result.reason
 
 
+# How a camera stores what is upright, for each EXIF orientation.
+TURNED_BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("size", [(180, 120), (120, 180), (181, 120)])
 def test_all_orientations_come_out_upright(load: Load, orientation: int, size: tuple[int, int]) -> None:
     upright = picture(*size)
-    inverse = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270,
-    }
-    stored = upright.transpose(inverse[orientation]) if orientation in inverse else upright
+    stored = upright.transpose(TURNED_BACK[orientation]) if orientation in TURNED_BACK else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
     for kind in ("PNG", "TIFF", "WEBP"):
@@ -107,6 +113,27 @@ def test_all_orientations_come_out_upright(load: Load, orientation: int, size: t
     lossy = loaded(load(saved(stored, "JPEG", exif=exif, quality=95, subsampling=0)))
     assert difference(lossy.pixels, expected(upright)) < 3
     assert (lossy.facts.width, lossy.facts.height) == size
+
+
+@pytest.mark.parametrize("size", [(640, 448), (447, 641), (100, 64)])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "CMYK", "I;16"])
+def test_a_turned_picture_gives_the_pixels_of_its_upright_twin(
+    load: Load, mode: str, size: tuple[int, int]
+) -> None:
+    channels = 1 if mode == "I;16" else len(mode)
+    noise = np.random.default_rng(5).integers(0, 256, (size[1], size[0], channels), dtype=np.uint8)
+    deep = noise[..., 0].astype(np.uint16) * 257
+    upright = Image.fromarray(deep) if mode == "I;16" else Image.fromarray(noise, mode)
+    kind = "TIFF" if mode == "CMYK" else "PNG"
+    plain = loaded(load(saved(upright, kind)))
+    exif = Image.Exif()
+    for orientation, turn in TURNED_BACK.items():
+        exif[0x0112] = orientation
+        result = loaded(load(saved(upright.transpose(turn), kind, exif=exif)))
+        # The kernel adds up in another order where a picture is mirrored.
+        assert np.abs(result.pixels.astype(int) - plain.pixels).max() <= 1, orientation
+        assert difference(result.pixels, plain.pixels) < 0.01, orientation
+        assert result.facts == plain.facts
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 255])
@@ -151,7 +178,9 @@ def test_large_pictures_of_other_kinds_show_the_same(load: Load, kind: str) -> N
         assert difference(result.pixels, expected(converted.convert("RGB"))) < 3, mode
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 10_000), (10_000, 1), (2, 3), (64, 64), (56, 57), (3, 4000)])
+@pytest.mark.parametrize(
+    "size", [(1, 1), (1, 20_000), (20_000, 1), (2, 3), (64, 64), (56, 57), (3, 4000), (5000, 7)]
+)
 def test_every_shape_works(load: Load, size: tuple[int, int]) -> None:
     for kind in ("PNG", "JPEG", "GIF"):
         image = Image.new("RGB", size, (200, 30, 90))
@@ -185,187 +214,42 @@ def test_bilinear_is_not_bicubic() -> None:
     assert difference(loaded(one).pixels, loaded(other).pixels) > 1
 
 
-def solid(load: Load, image: Image.Image, kind: str, **options: object) -> tuple[int, int, int]:
-    """The colour that a picture of one colour comes out in."""
-    pixels = loaded(load(saved(image, kind, **options))).pixels.reshape(-1, 3)
-    assert np.ptp(pixels.astype(int), axis=0).max() <= 4
-    red, green, blue = pixels.mean(axis=0)
-    return round(red), round(green), round(blue)
-
-
-def near(colour: tuple[int, int, int], wanted: tuple[int, int, int], by: int = 4) -> bool:
-    return all(abs(one - other) <= by for one, other in zip(colour, wanted, strict=True))
-
-
-SIZE = (90, 80)
-
-
-@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
-def test_transparency_is_white(load: Load, kind: str) -> None:
-    clear, half = Image.new("RGBA", SIZE, (0, 0, 0, 0)), Image.new("RGBA", SIZE, (200, 0, 0, 128))
-    assert near(solid(load, clear, kind), (255, 255, 255), 6)
-    assert near(solid(load, half, kind), (227, 127, 127), 8)
-
-
-def test_transparent_pixels_do_not_bleed_their_hidden_colour(load: Load) -> None:
-    image = Image.new("RGBA", SIZE, (0, 0, 0, 0))
-    image.paste((255, 255, 255, 255), (0, 0, 45, 80))
-    assert loaded(load(saved(image, "PNG"))).pixels.min() >= 254
-
-
-def test_palettes_with_transparency(load: Load) -> None:
-    image = Image.new("P", SIZE, 1)
-    image.putpalette([10, 20, 30, 200, 100, 50])
-    assert near(solid(load, image, "PNG"), (200, 100, 50))
-    assert near(solid(load, image, "PNG", transparency=1), (255, 255, 255))
-    assert near(solid(load, image, "GIF", transparency=1), (255, 255, 255))
-    assert near(solid(load, image, "PNG", transparency=bytes([255, 128])), (227, 177, 152))
-
-
-def test_one_colour_may_be_named_transparent(load: Load) -> None:
-    assert near(
-        solid(load, Image.new("RGB", SIZE, (9, 9, 9)), "PNG", transparency=(9, 9, 9)), (255, 255, 255)
-    )
-    assert near(solid(load, Image.new("L", SIZE, 9), "PNG", transparency=9), (255, 255, 255))
-
-
-def test_greys_and_bits(load: Load) -> None:
-    assert near(solid(load, Image.new("L", SIZE, 90), "PNG"), (90, 90, 90))
-    assert near(solid(load, Image.new("LA", SIZE, (90, 255)), "PNG"), (90, 90, 90))
-    assert near(solid(load, Image.new("LA", SIZE, (90, 0)), "PNG"), (255, 255, 255))
-    for value in (0, 1):
-        grey = 255 * value
-        assert near(solid(load, Image.new("1", SIZE, value), "PNG"), (grey, grey, grey))
-        assert near(
-            solid(load, Image.new("1", SIZE, value), "TIFF", compression="group4"), (grey, grey, grey)
-        )
-
-
-def ramp(low: float, high: float) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    return np.tile(np.linspace(low, high, 128), (128, 1))
-
-
-def brightness(
-    load: Load, values: np.ndarray[tuple[int, ...], np.dtype[np.generic]], kind: str
-) -> tuple[int, int]:
-    """The darkest and brightest columns of a grey ramp, as it comes out."""
-    pixels = loaded(load(saved(Image.fromarray(values), kind))).pixels
-    columns = pixels.mean(axis=(0, 2))
-    assert (np.diff(columns) >= -0.5).all(), "a ramp must stay a ramp"
-    return round(columns[0]), round(columns[-1])
-
-
-@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_deep_greys_use_their_range(load: Load, kind: str) -> None:
-    # The crop leaves an eighth of the ramp out: 6 % on each side.
-    for top in (65535, 4095):
-        dark, bright = brightness(load, ramp(0, top).astype(np.uint16), kind)
-        assert 8 <= dark <= 24
-        assert 231 <= bright <= 247
-    dark, bright = brightness(load, ramp(0, 65535 / 2).astype(np.uint16), kind)
-    assert 115 <= bright <= 125, "a dark picture stays dark"
-
-
-@pytest.mark.parametrize(
-    ("low", "high"), [(0, 1), (0, 255), (0, 65535), (-1e6, 1e6), (-3, -2), (0, 1e-6), (1e30, 3e38), (0, 3000)]
-)
-def test_float_greys_are_neither_white_nor_black(load: Load, low: float, high: float) -> None:
-    dark, bright = brightness(load, ramp(low, high).astype(np.float32), "TIFF")
-    assert dark < 40
-    assert 170 < bright < 255
-
-
-def test_whole_numbers_of_any_size(load: Load) -> None:
-    for low, high in ((0, 255), (0, 65535), (-500, 500), (0, 2**31 - 1)):
-        dark, bright = brightness(load, ramp(low, high).astype(np.int32), "TIFF")
-        assert dark < 40
-        assert 215 < bright < 255
-
-
-def test_not_a_number_is_black(load: Load) -> None:
-    values = ramp(0, 1).astype(np.float32)
-    values[:, 60:70] = np.nan
-    values[:, 80:90] = np.inf
-    assert loaded(load(saved(Image.fromarray(values), "TIFF"))).pixels.max() > 200
-
-
-def test_inks_come_out_as_colours(load: Load) -> None:
-    red = Image.new("CMYK", SIZE, (0, 255, 255, 0))
-    for kind in ("JPEG", "TIFF"):  # Pillow writes CMYK JPEGs inverted, as Adobe does
-        assert near(solid(load, red, kind), (255, 0, 0), 6)
-
-
-def test_ycck_comes_out_as_colours(load: Load) -> None:
-    data = saved(Image.new("CMYK", SIZE, (255, 0, 0, 0)), "JPEG", quality=95)
-    marker = data.index(b"Adobe")
-    assert data[marker + 11] == 0
-    # The same inks described as YCC and K, as Photoshop does; and Pillow inverts what it writes.
-    converted = Image.new("RGB", SIZE, (255, 0, 0)).convert("YCbCr")
-    inks = Image.merge("CMYK", [*converted.split(), Image.new("L", SIZE, 255)])
-    ycck = bytearray(saved(Image.eval(inks, lambda value: 255 - value), "JPEG", quality=95))
-    ycck[ycck.index(b"Adobe") + 11] = 2
-    assert near(solid_bytes(load, bytes(ycck)), (0, 255, 255), 8)
-
-
-def solid_bytes(load: Load, data: bytes) -> tuple[int, int, int]:
-    red, green, blue = loaded(load(data)).pixels.reshape(-1, 3).mean(axis=0)
-    return round(red), round(green), round(blue)
-
-
-def test_lab_comes_out_as_colours(load: Load) -> None:
-    srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
-    transform = ImageCms.buildTransform(srgb, lab, "RGB", "LAB")
-    image = ImageCms.applyTransform(Image.new("RGB", SIZE, (180, 60, 40)), transform)
-    assert image is not None
-    assert near(solid(load, image, "TIFF"), (180, 60, 40), 6)
-
-
-def gamma_profile(gamma: float, space: bytes = b"GRAY") -> bytes:
-    """A grey ICC profile with one curve, written out by hand (ICC.1:2010, version 2)."""
-    curve = b"curv" + bytes(4) + struct.pack(">IHH", 1, round(gamma * 256), 0)
-    white = b"XYZ " + bytes(4) + struct.pack(">iii", 63190, 65536, 54061)
-    text = b"a grey of its own\0"
-    name = b"desc" + bytes(4) + struct.pack(">I", len(text)) + text + bytes(78)
-    name += bytes(-len(name) % 4)
-    tags, body, offset = b"", b"", 128 + 4 + 3 * 12
-    for key, value in ((b"desc", name), (b"wtpt", white), (b"kTRC", curve)):
-        tags += key + struct.pack(">II", offset + len(body), len(value))
-        body += value
-    size = offset + len(body)
-    header = (
-        struct.pack(">I4sI4s4s4s", size, b"lcms", 0x02400000, b"mntr", space, b"XYZ ") + bytes(12) + b"acsp"
-    )
-    header += bytes(28) + struct.pack(">iii", 63190, 65536, 54061)
-    return header.ljust(128, b"\0") + struct.pack(">I", 3) + tags + body
-
-
-def test_a_profile_changes_what_one_sees(load: Load) -> None:
-    image = Image.new("L", SIZE, 128)
-    plain, linear = solid(load, image, "PNG"), solid(load, image, "PNG", icc_profile=gamma_profile(1.0))
-    assert near(plain, (128, 128, 128))
-    assert near(linear, (188, 188, 188), 6), "half the light is a bright grey"
-
-
-def test_the_profile_that_everybody_has_changes_nothing(load: Load) -> None:
-    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    for kind in ("PNG", "JPEG", "WEBP", "HEIF"):
-        with_profile, without = (saved(picture(), kind, **extra) for extra in ({"icc_profile": srgb}, {}))
-        assert difference(loaded(load(with_profile)).pixels, loaded(load(without)).pixels) < 1
-
-
-@pytest.mark.parametrize(
-    "profile",
-    [b"rubbish", b"\0" * 4000, gamma_profile(1.0)[:150], gamma_profile(1.0), gamma_profile(1.8, b"CMYK")],
-)
-def test_a_profile_that_is_broken_or_for_other_channels_is_ignored(load: Load, profile: bytes) -> None:
-    result = loaded(load(saved(picture(), "PNG", icc_profile=profile)))
-    assert np.array_equal(result.pixels, loaded(load(saved(picture(), "PNG"))).pixels)
-
-
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "AVIF", "HEIF", "MPO"])
 def test_of_several_pictures_the_first_counts(load: Load, kind: str) -> None:
     first, second = Image.new("RGB", SIZE, (220, 20, 20)), Image.new("RGB", SIZE, (20, 20, 220))
     assert near(solid(load, first, kind, save_all=True, append_images=[second] * 3), (220, 20, 20), 10)
+
+
+def test_a_page_of_another_size_or_kind_changes_nothing(load: Load) -> None:
+    pages = [Image.new("L", (900, 40), 7), Image.new("1", (20, 800), 1)]
+    result = loaded(load(saved(picture(), "TIFF", save_all=True, append_images=pages)))
+    assert np.array_equal(result.pixels, loaded(load(saved(picture(), "TIFF"))).pixels)
+    assert (result.facts.width, result.facts.height) == (180, 120)
+
+
+def test_a_png_in_motion_is_shown_as_by_a_program_that_knows_of_no_motion(load: Load) -> None:
+    still, frames = Image.new("RGB", SIZE, (20, 160, 20)), [Image.new("RGB", SIZE, (220, 20, 20))] * 2
+    data = saved(still, "PNG", save_all=True, append_images=frames, default_image=True)
+    assert near(colour_of(load, data), (20, 160, 20))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_a_first_frame_may_be_transparent(load: Load, kind: str) -> None:
+    clear, red = Image.new("RGBA", SIZE, (0, 0, 0, 0)), Image.new("RGBA", SIZE, (220, 20, 20, 255))
+    assert near(solid(load, clear, kind, save_all=True, append_images=[red]), (255, 255, 255))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "HEIF", "MPO"])
+def test_a_photo_in_motion_is_its_photo(load: Load, kind: str) -> None:
+    options = {"save_all": True, "append_images": [Image.new("RGB", (40, 40))]} if kind == "MPO" else {}
+    still = saved(picture(), kind, **options)
+    box = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom"
+    film = box + (4000).to_bytes(4, "big") + b"mdat" + bytes(range(256)) * 15 + bytes(152)
+    for data in (still + film, still + b"MotionPhoto_Data" + film):
+        result = loaded(load(data))
+        assert np.array_equal(result.pixels, loaded(load(still)).pixels)
+        assert result.note is None
+        assert result.facts.format == kind
 
 
 def test_what_goes_in_decides_nothing_about_the_next(load: Load) -> None:

@@ -105,7 +105,7 @@ def test_an_icon_cannot_hold_a_bomb(load: Load) -> None:
 
 
 def test_what_takes_too_much_memory_to_decode_is_refused() -> None:
-    loader = PillowLoader(PREPROCESSING, memory=4_000_000)
+    loader = PillowLoader(PREPROCESSING, Limits(max_memory=4_000_000))
     small, large = (saved(picture(side, side), "PNG") for side in (900, 1100))
     assert isinstance(loader.load(file_of(small)), LoadedImage)
     result = failed(loader.load(file_of(large)))
@@ -114,7 +114,7 @@ def test_what_takes_too_much_memory_to_decode_is_refused() -> None:
 
 
 def test_a_large_jpeg_needs_little_memory_and_a_progressive_one_more() -> None:
-    loader = PillowLoader(PREPROCESSING, memory=3_000_000)
+    loader = PillowLoader(PREPROCESSING, Limits(max_memory=3_000_000))
     plain, progressive = (saved(picture(1600, 1200), "JPEG", progressive=value) for value in (False, True))
     assert isinstance(loader.load(file_of(plain)), LoadedImage)
     assert failed(loader.load(file_of(progressive))).kind is OutcomeKind.TOO_LARGE

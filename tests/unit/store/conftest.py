@@ -83,6 +83,16 @@ class Shelf:
         with self.database.writing() as connection:
             return ledger.claim(connection, self.model.id, lease, Scope((ROOT,)), limit)
 
+    def suspects(self, lease: int, limit: int = 256) -> list[ImageRef]:
+        with self.database.writing() as connection:
+            return ledger.claim_suspects(connection, self.model.id, lease, Scope((ROOT,)), limit)
+
+    def die(self, lease: int) -> None:
+        """The owner of the lease is dead; what it held is taken back, as every start does."""
+        with self.database.writing() as connection:
+            ledger.close_lease(connection, lease)
+            outcomes.quarantine(connection, ledger.poison(connection))
+
     def record(self, lease: int, *group: Outcome) -> list[int]:
         with self.database.writing() as connection:
             return sorted(outcomes.record(connection, self.model.id, lease, group, HERE).image_ids)

@@ -33,9 +33,8 @@ def test_a_result_is_written_only_under_the_lease_that_holds_the_image(shelf: Sh
     shelf.scan("a.jpg")
     slow, quick = shelf.lease(), shelf.lease()
     (ref,) = shelf.claim(slow)
-    with shelf.database.writing() as connection:
-        ledger.close_lease(connection, slow)
-    shelf.claim(quick)
+    shelf.die(slow)
+    shelf.suspects(quick)
     assert shelf.record(slow, outcome(ref.image_id, "late", DOG)) == []
     assert shelf.effective("a") == {}
     assert shelf.record(quick, outcome(ref.image_id, "right", {"cat": 0.9})) == [ref.image_id]
@@ -54,9 +53,78 @@ def test_what_a_closed_lease_held_is_free_again(shelf: Shelf) -> None:
     shelf.scan("a.jpg")
     lease = shelf.lease()
     shelf.claim(lease)
+    shelf.die(lease)
+    assert len(shelf.suspects(shelf.lease())) == 1
+
+
+def test_suspects_are_claimed_apart_from_what_was_never_begun(shelf: Shelf) -> None:
+    shelf.scan("a.jpg", "b.jpg", "c.jpg")
+    lease = shelf.lease()
+    begun = shelf.claim(lease, 2)
+    shelf.die(lease)
+    lease = shelf.lease()
+    assert [ref.uri for ref in shelf.claim(lease)] == [f"{ROOT}/c.jpg"]
+    assert shelf.suspects(lease) == begun
+
+
+def test_after_each_death_suspects_are_claimed_in_halves(shelf: Shelf) -> None:
+    shelf.scan(*(f"{number}.jpg" for number in range(16)))
+    lease = shelf.lease()
+    shelf.claim(lease, 16)
+    sizes = []
+    for _ in range(6):
+        shelf.die(lease)
+        lease = shelf.lease()
+        sizes.append(len(shelf.suspects(lease, 16)))
+    # The other half of each is taken before what died once more.
+    assert sizes == [8, 8, 4, 4, 4, 4]
+
+
+def test_the_one_that_kills_every_process_is_found_and_the_others_are_done(shelf: Shelf) -> None:
+    """A whole process dies, again and again, as when the system ends a container for its memory."""
+    shelf.scan(*(f"{number:02}.jpg" for number in range(40)), "killer.jpg")
+    deaths = 0
+    while shelf.rows("SELECT 1 FROM image_status WHERE outcome = 'pending'"):
+        lease = shelf.lease()
+        while refs := shelf.claim(lease, 32) or shelf.suspects(lease, 32):
+            if any("killer" in ref.uri for ref in refs):
+                deaths += 1
+                shelf.die(lease)
+                break
+            shelf.record(lease, *(outcome(ref.image_id, ref.uri, DOG) for ref in refs))
+    rows = shelf.rows("SELECT uri, reason FROM image_status WHERE outcome = 'quarantined'")
+    reason = "3 processes died while they had this image, and no other, in hand"
+    assert rows == [(f"{ROOT}/killer.jpg", reason)]
+    assert shelf.rows("SELECT COUNT(*) FROM image_status WHERE outcome = 'ok'") == [(40,)]
+    assert deaths <= 9, "one in a claim of 32, of 16, ... of 1, and twice more alone"
+
+
+def test_what_died_alone_is_remembered_by_the_next_claim(shelf: Shelf) -> None:
+    shelf.scan("a.jpg", "b.jpg")
+    lease = shelf.lease()
+    a, _ = shelf.claim(lease)
     with shelf.database.writing() as connection:
-        ledger.close_lease(connection, lease)
-    assert len(shelf.claim(shelf.lease())) == 1
+        ledger.note_death(connection, lease, a.image_id)
+        ledger.note_death(connection, lease + 1, a.image_id)  # not the holder: counts for nothing
+    shelf.die(lease)
+    claims = [shelf.suspects(shelf.lease()), shelf.suspects(shelf.lease())]
+    assert [[(ref.uri, ref.deaths) for ref in refs] for refs in claims] == [
+        [(f"{ROOT}/b.jpg", 0)],
+        [(f"{ROOT}/a.jpg", 1)],
+    ]
+    assert shelf.rows("SELECT attempts FROM image_status WHERE uri LIKE '%a.jpg'") == [(3,)]
+
+
+def test_a_changed_file_has_killed_nobody_yet(shelf: Shelf) -> None:
+    shelf.scan("a.jpg")
+    for _ in range(3):
+        lease = shelf.lease()
+        _ = shelf.claim(lease) or shelf.suspects(lease)
+        shelf.die(lease)
+    assert shelf.rows("SELECT outcome FROM image_status") == [("quarantined",)]
+    shelf.scan(Seen(f"{ROOT}/a.jpg", 11, 2))
+    (ref,) = shelf.claim(shelf.lease())
+    assert ref.deaths == 0
 
 
 def test_leases_expire_unless_renewed(shelf: Shelf) -> None:

@@ -1,0 +1,24 @@
+"""A file as a picture whose header is read and of which nothing is decoded yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PIL.ImageFile import ImageFile
+
+from tagger.loading.facts import Exif
+from tagger.values import ImageFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """``image`` was opened from ``data``, which may be a part of the file; ``aside`` says what was
+    wrong beside it. Where the picture is shown by a preview, ``facts`` and ``exif`` are those of
+    the file itself, with the preview's own orientation; else the picture tells them.
+    """
+
+    image: ImageFile
+    data: bytes
+    aside: str | None = None
+    facts: ImageFacts | None = None
+    exif: Exif | None = None

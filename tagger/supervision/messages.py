@@ -1,0 +1,60 @@
+"""What a loading process and the one that watches it say to each other.
+
+The watcher sends a :class:`Setup`, once, and then one :class:`~tagger.values.ImageRef` at a time.
+The process answers with any number of :class:`Need` and at most one :class:`Known`, each of which
+waits for a yes or no, and then with the loaded image or the failure, or with None after a no.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tagger.sources import Roots
+from tagger.values import Limits, LoadedImage, LoadFailure, Preprocessing
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How images are read and loaded; the same for all of a run."""
+
+    roots: Roots
+    limits: Limits
+    preprocessing: Preprocessing
+    follow_links: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The process has its libraries and waits for work."""
+
+
+class Purpose(StrEnum):
+    """What memory is needed for."""
+
+    FILE = "file"
+    """The file's own bytes."""
+    DECODING = "decoding"
+    """Decoding them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Memory is needed, in bytes; the process goes on when it is told that it may."""
+
+    purpose: Purpose
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The file is read, and this is its SHA-256; is it to be loaded?"""
+
+    digest: bytes
+
+
+Answer = Ready | Need | Known | LoadedImage | LoadFailure | None
+"""All that a process says."""
+
+FREE = 8_000_000
+"""Bytes that are needed without asking: nearly all photos, decoded at a fraction of their size."""

@@ -1,0 +1,205 @@
+"""One loading process, from the side of the one that watches it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing import Pipe
+from pathlib import Path
+from typing import cast
+
+import psutil
+
+from tagger.errors import LoadingError
+from tagger.supervision.messages import Answer, Ready, Setup
+from tagger.values import ImageRef
+
+_COMMAND = (sys.executable, "-P", "-m", "tagger.supervision.child")
+_START_SECONDS = 120.0
+"""A process that has not come up by then never will; importing takes a third of a second."""
+_GLANCE = 0.25
+"""Seconds between two looks at the clock while a process is silent."""
+_REAP_SECONDS = 2.0
+"""A killed process that is still there then waits for a disk; it goes when that answers."""
+_SAID = 2**16
+"""Bytes that a pipe holds: what a process may have printed over one image."""
+
+
+class DiedError(Exception):
+    """The process is gone; the message says of what."""
+
+
+class OverdueError(Exception):
+    """The process has been silent for longer than its image may take."""
+
+
+class Clock:
+    """Seconds that a process has been waited for, through no fault of this machine.
+
+    Time that this process was not awake for does not count (Ctrl-Z, a sleeping laptop, a paused
+    machine), nor does time that the child waited for a processor.
+    """
+
+    def __init__(self, limit: float, slow: float, on_slow: Callable[[], None]) -> None:
+        self._limit = limit
+        self._slow = slow
+        self._on_slow = on_slow
+        self._spent = 0.0
+
+    def count(self, seconds: float) -> None:
+        """Add what one glance took; raises :class:`OverdueError` once it is over the limit."""
+        self._spent += min(seconds, 2 * _GLANCE)
+        if self._spent > self._slow:
+            self._on_slow()
+        if self._spent > self._limit:
+            raise OverdueError
+
+
+class LoadingProcess:
+    """A child process and the socket to it. Used by one thread at a time, but for :meth:`kill`."""
+
+    def __init__(self, setup: Setup) -> None:
+        """Start it; it comes up while the caller does something else.
+
+        Raises :class:`LoadingError` when the system cannot start one more.
+        """
+        self._connection, theirs = Pipe()
+        # What decoders print ends here. Writing never waits: what does not fit is lost.
+        self._words, words = os.pipe()
+        os.set_blocking(self._words, False)
+        os.set_blocking(words, False)
+        self._ready = False
+        try:
+            with theirs, os.fdopen(words, "wb") as said:
+                self._process = subprocess.Popen(
+                    [*_COMMAND, str(theirs.fileno())],
+                    stdin=subprocess.PIPE,  # closed when this process dies, and the child with it
+                    stdout=said,
+                    stderr=said,
+                    env=_environment(),
+                    pass_fds=[theirs.fileno()],
+                )
+            self._watched = psutil.Process(self._process.pid)
+            self._worked = 0.0
+            self._connection.send(setup)
+        except (OSError, psutil.Error) as fault:
+            raise LoadingError(f"a process that loads images cannot be started: {fault}") from fault
+
+    def wait_ready(self) -> None:
+        """Return once it is up. Raises :class:`LoadingError` when it does not come up."""
+        if self._ready:
+            return
+        try:
+            self._ready = isinstance(self.receive(Clock(_START_SECONDS, _START_SECONDS, _nothing)), Ready)
+        except (DiedError, OverdueError) as fault:
+            said = str(fault) or f"it is not up after {_START_SECONDS:.0f} seconds"
+            raise LoadingError(f"a process that loads images does not start: {said}") from fault
+
+    def begin(self, ref: ImageRef) -> None:
+        """Hand it an image. Raises :class:`DiedError`."""
+        self._take_words()  # those of the image before
+        self.send(ref)
+
+    def send(self, message: object) -> None:
+        """Raises :class:`DiedError`."""
+        try:
+            self._connection.send(message)
+        except OSError as fault:
+            raise self._died() from fault
+
+    def receive(self, clock: Clock) -> Answer:
+        """What it says next.
+
+        Raises :class:`DiedError`, or :class:`OverdueError` when it says nothing in time.
+        """
+        while not self._polled(clock):
+            pass
+        try:
+            return cast("Answer", self._connection.recv())
+        except (EOFError, OSError) as fault:
+            raise self._died() from fault
+        except Exception as fault:  # unpickling what a damaged process says may raise anything
+            raise DiedError(f"it talks nonsense: {fault}") from fault
+
+    def kill(self) -> None:
+        """End it at once, from any thread; whoever talks to it meets :class:`DiedError`."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """End it and clear away what is left."""
+        self._process.kill()
+        self._connection.close()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._exit_code()
+        os.close(self._words)
+
+    def _polled(self, clock: Clock) -> bool:
+        began = time.monotonic()
+        if self._connection.poll(_GLANCE):
+            return True
+        clock.count(self._used(time.monotonic() - began))
+        return False
+
+    def _used(self, seconds: float) -> float:
+        """How much of the time it computed or slept, and was not just waiting for its turn."""
+        try:
+            worked, self._worked = self._worked, sum(self._watched.cpu_times()[:2])
+            if self._watched.status() == psutil.STATUS_RUNNING:
+                return min(seconds, self._worked - worked)
+        except psutil.Error:
+            pass  # it is gone, as the next word from it will tell
+        return seconds
+
+    def _died(self) -> DiedError:
+        return DiedError(_cause(self._exit_code()) + self._last_words())
+
+    def _exit_code(self) -> int | None:
+        """How it ended; None if it cannot be told, since it hangs within the system."""
+        try:
+            return self._process.wait(_REAP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            threading.Thread(target=self._process.wait, daemon=True).start()
+            return None
+
+    def _last_words(self) -> str:
+        """The last line that it printed (a failed assertion, ``free(): invalid pointer``)."""
+        lines = self._take_words().decode("utf-8", "replace").splitlines()
+        said = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        clean = "".join(letter if letter.isprintable() else " " for letter in said)
+        return f" ({clean[:120]})" if clean else ""
+
+    def _take_words(self) -> bytes:
+        try:
+            return os.read(self._words, _SAID)
+        except BlockingIOError:
+            return b""
+
+
+def _nothing() -> None:
+    pass
+
+
+def _environment() -> dict[str, str]:
+    """This process's own, with the places that it imports from; numpy needs no threads there."""
+    places = os.pathsep.join(place or str(Path.cwd()) for place in sys.path)
+    return os.environ | {"PYTHONPATH": places, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+
+def _cause(code: int | None) -> str:
+    if code is None:
+        return "it hangs within the system"
+    if code >= 0:
+        return f"exit code {code}"
+    if -code == signal.SIGKILL:
+        return "SIGKILL, as the system does when memory runs out"
+    try:
+        return f"{signal.Signals(-code).name}: {signal.strsignal(-code)}"
+    except ValueError:
+        return f"signal {-code}"

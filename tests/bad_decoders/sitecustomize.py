@@ -1,0 +1,80 @@
+"""Decoders that go wrong, for processes that have this folder on their path.
+
+Python imports this module when it starts. A picture whose comment is one of these words meets what
+real libraries do with bytes that nobody thought of; and a file with ``never-answers`` in its name
+is read from a share that does not.
+"""
+
+import ctypes
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from PIL import ImageFile
+
+_FOR_EVER = 1_000_000
+
+
+def _print_much_and_go_on() -> None:
+    for _ in range(100):
+        try:
+            os.write(2, b"warning: corrupt data\n" * 3000)
+        except BlockingIOError:
+            return
+
+
+def _abort_the_first_time() -> None:
+    mark = Path(os.environ["FIRST_TIME"])
+    if not mark.exists():
+        mark.touch()
+        os.abort()
+
+
+def _complain_and_abort() -> None:
+    os.write(2, b"decoder: bad block\nAssertion `size > 0' failed.\n")
+    os.abort()
+
+
+def _eat_memory() -> None:
+    eaten = []
+    while True:
+        eaten.append(bytearray(10_000_000))
+
+
+def _spin() -> None:
+    while True:
+        pass
+
+
+DEEDS = {
+    b"abort": os.abort,
+    b"abort once": _abort_the_first_time,
+    b"complain": _complain_and_abort,
+    b"segfault": lambda: ctypes.string_at(0),
+    b"exit": lambda: os._exit(7),
+    b"be killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    b"sleep": lambda: time.sleep(_FOR_EVER),
+    b"sleep with the lock": lambda: ctypes.PyDLL(None).sleep(_FOR_EVER),
+    b"spin": _spin,
+    b"eat memory": _eat_memory,
+    b"print": _print_much_and_go_on,
+}
+
+_load, _open = ImageFile.ImageFile.load, os.open
+
+
+def _bad_load(self: ImageFile.ImageFile) -> Any:
+    DEEDS.get(self.info.get("comment", b""), lambda: None)()
+    return _load(self)
+
+
+def _bad_open(path: Any, *arguments: Any, **more: Any) -> int:
+    if "never-answers" in str(path):
+        time.sleep(_FOR_EVER)
+    return _open(path, *arguments, **more)
+
+
+ImageFile.ImageFile.load = _bad_load  # type: ignore[method-assign]
+os.open = _bad_open
