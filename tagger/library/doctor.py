@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -171,6 +172,11 @@ def _digest(spec: ModelSpec, path: Path) -> Finding:
 def _codecs(settings: Settings) -> Iterator[Finding]:
     formats = readable_formats()
     yield Finding("codecs", Health.WELL, "reads " + ", ".join(sorted(formats)))
+    for kind, package in (("camera RAW", "rawpy"), ("JPEG XL", "pylibjxl")):
+        if find_spec(package) is None:
+            yield Finding("codecs", Health.NOTE, f"does not read {kind}", f"pip install {package}")
+        else:
+            yield Finding("codecs", Health.WELL, f"reads {kind}, with {package}")
     missing = sorted({"JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF"} - set(formats))
     if missing:
         mend = "pip install --force-reinstall pillow pillow-heif"

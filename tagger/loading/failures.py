@@ -83,8 +83,8 @@ def cause_of(error: Exception) -> str:
 
 
 def _never_a_picture(data: bytes, signature: Signature | None) -> tuple[OutcomeKind, str]:
-    if signature is not None and signature.extra is not None:
-        return OutcomeKind.UNSUPPORTED, f"{signature.name}: install tagger[{signature.extra}] to tag it"
+    if signature is not None and signature.package is not None:
+        return OutcomeKind.UNSUPPORTED, f"{signature.name}: `pip install {signature.package}` to tag it"
     if signature is not None and signature.picture:
         article = "an" if signature.name.startswith(("SVG", "Open")) else "a"
         return OutcomeKind.UNSUPPORTED, f"{article} {signature.name} picture, which no decoder here reads"

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Signature:
     """``pattern`` is matched at the start of the file. ``decoder`` is Pillow's name of the format
-    when a decoder here reads it, if need be one that the extra of Tagger named ``extra`` brings;
+    when a decoder here reads it, if need be one that the Python package ``package`` brings;
     ``picture`` tells whether it is one at all."""
 
     pattern: re.Pattern[bytes]
     name: str
     picture: bool
     decoder: str | None = None
-    extra: str | None = None
+    package: str | None = None
 
 
 def _signature(
@@ -29,10 +29,10 @@ def _signature(
     *,
     picture: bool = False,
     decoder: str | None = None,
-    extra: str | None = None,
+    package: str | None = None,
 ) -> Signature:
     compiled = re.compile(pattern, re.DOTALL)
-    return Signature(compiled, name, picture or decoder is not None, decoder, extra)
+    return Signature(compiled, name, picture or decoder is not None, decoder, package)
 
 
 _SIGNATURES = (
@@ -53,7 +53,7 @@ _SIGNATURES = (
     _signature(rb"SIMPLE  =", "FITS", decoder="FITS"),
     _signature(rb"\0\0[\x01\x02]\0[^\0]\0", "ICO", decoder="ICO"),
     _signature(rb"BM....\0\0\0\0", "BMP", decoder="BMP"),
-    _signature(rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL", decoder="JXL", extra="jxl"),
+    _signature(rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL", decoder="JXL", package="pylibjxl"),
     _signature(rb"II\*\0|MM\0\*|II\+\0|MM\0\+", "TIFF", decoder="TIFF"),
     # pictures that none reads
     _signature(rb"II\xbc", "JPEG XR", picture=True),

@@ -8,7 +8,7 @@ seconds: such files are few (some drones, some converters), and their owners wan
 Most RAW files are TIFF files, of which Pillow shows the first directory: a stamp of 160 x 120
 pixels. So they are told apart first, by what only they hold: a directory of sensor values. A TIFF
 or DNG without one is a picture like any other. Without rawpy a RAW is refused, and the reason names
-the extra.
+what to install.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def open_raw(data: bytes, kind: RawKind) -> Opened:
     """
     library = _rawpy()
     if library is None:
-        reason = f"camera RAW ({kind}): install tagger[raw] to tag it by its embedded preview"
+        reason = f"camera RAW ({kind}): `pip install rawpy` to tag it by its embedded preview"
         raise RefusalError(OutcomeKind.UNSUPPORTED, reason)
     with _reading(library, data, kind) as raw:
         stored, turn = _size(raw), _ORIENTATIONS.get(raw.sizes.flip, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -16,7 +17,7 @@ from tagger.sources import Roots
 from tagger.store.session import Database
 from tests.photos import EXAMPLES
 
-from .conftest import Tagger
+from .conftest import TAGGER, Tagger
 from .test_commands import Ask
 
 NAMES = [
@@ -38,7 +39,7 @@ NAMES = [
     b"a_b.jpg",
     b"aXb.jpg",
     b"#1?&;=$(x)*{}.jpg",
-    b"[red]x[/].jpg",
+    b"[red]x[b].jpg",
     b"-rf.jpg",
     b"--help",
     b"~",
@@ -47,7 +48,7 @@ NAMES = [
     b"file:",
     b"root:",
     b"'; DROP TABLE images;--",
-    "\N{RIGHT-TO-LEFT OVERRIDE}gpj.exe".encode(),
+    "\N{RIGHT-TO-LEFT OVERRIDE}gpj.jpg".encode(),
     "\N{LINE SEPARATOR}\N{ZERO WIDTH NO-BREAK SPACE}.jpg".encode(),
     "\N{WOMAN}\N{ZERO WIDTH JOINER}\N{PERSONAL COMPUTER}.jpg".encode(),
     unicodedata.normalize("NFC", "caf\N{LATIN SMALL LETTER E WITH ACUTE}.jpg").encode(),
@@ -152,6 +153,12 @@ def _path(uri: str) -> bytes:
     return os.fsencode(Roots().adding(["/"]).path_of(uri))
 
 
+def _null_ended(tagger: Tagger, url: str) -> set[bytes]:
+    command = [*TAGGER, "search", "dog", "--null", "--db", url]
+    out = subprocess.run(command, env=tagger.env, cwd=tagger.folder, stdout=subprocess.PIPE, check=True)
+    return set(out.stdout.split(b"\0")) - {b""}
+
+
 def test_each_has_one_outcome_and_its_own_name_on_either_database(
     tagger: Tagger, places: Places, url: str, rows: Ask
 ) -> None:
@@ -162,26 +169,21 @@ def test_each_has_one_outcome_and_its_own_name_on_either_database(
     assert report["scan"]["skipped"] == {"link": 1} and report["warnings"] == []
     for _, outcome, reason in found:
         assert outcome == "ok" or (len(reason.split()) > 2 and reason.isprintable())
-    out = tagger("search", "dog", "--null", "--db", url)
-    assert set(out.encode("utf-8", "surrogateescape").split(b"\0")) - {b""} == places.tagged
+    assert _null_ended(tagger, url) == places.tagged
     again = tagger.json("tag", places.folder, "--db", url)
     assert (again["tagged"], again["scan"]["new"], again["scan"]["changed"]) == (0, 0, 0)
 
 
 def test_a_terminal_sees_no_name_that_it_would_obey(tagger: Tagger, places: Places) -> None:
     odd = places.folder / os.fsdecode(FOLDERS[0])
-    shown = tagger("tag", places.folder, "--show") + tagger("tag", places.folder)
-    shown += tagger("search", "dog") + tagger("status") + tagger("show", odd / "p.jpg")
-    shown += tagger("show", odd / "nothing.jpg", code=1) + tagger("tag", odd / "nothing", code=3)
-    lines = shown.replace("\N{ZERO WIDTH JOINER}", "").splitlines()
-    assert [line for line in lines if not line.isprintable()] == []
-    assert r"\x1b[2J" in shown and "[red]x[/].jpg" in shown
-
-
-def test_a_terminal_of_few_characters_sees_all_names(tagger: Tagger, places: Places) -> None:
+    shown = tagger("tag", places.folder, "--show") + tagger("status") + tagger("show", odd / "p.jpg")
+    shown += tagger("show", odd / "nothing.jpg", code=1)
     plain = Tagger({**tagger.env, "PYTHONIOENCODING": "ascii"}, tagger.folder)
-    plain("tag", places.folder)
-    assert r"\u202egpj.exe" in plain("search", "dog")
+    few = plain("search", "dog")
+    lines = (shown + few).replace("\N{ZERO WIDTH JOINER}", "").splitlines()
+    assert [line for line in lines if not line.isprintable()] == []
+    assert r"\x1b[2J" in shown and "[red]x[b].jpg" in shown
+    assert few.isascii() and r"\u202egpj.jpg" in few and r"caf\xe9.jpg" in few
 
 
 def test_odd_names_move_and_are_forgotten_alone(tagger: Tagger, places: Places) -> None:
@@ -199,13 +201,10 @@ def test_odd_names_move_and_are_forgotten_alone(tagger: Tagger, places: Places) 
 
 def test_paths_may_be_named_in_any_form(tagger: Tagger, places: Places) -> None:
     real = places.folder / "real"
-    forms = [f"{real}/", real / ".." / "real", places.folder / "again", Path(os.path.relpath(real))]
-    for number, form in enumerate(forms):
-        tagger_here = Tagger(tagger.env, Path.cwd()) if number == 3 else tagger
-        assert tagger_here.json("tag", form)["scan"]["files"] == 1
+    for form in (f"places/names/../{real.name}/", places.folder / "again"):
+        assert tagger.json("tag", form)["scan"]["files"] == 1
     assert tagger.rows("SELECT uri FROM image_info") == [((real / "r.jpg").as_uri(),)]
-    out = tagger("tag", places.folder / "self.jpg", code=3)
-    assert "is not there, or cannot be read" in out and "Traceback" not in out
+    assert "is not there, or cannot be read" in tagger("tag", places.folder / "self.jpg", code=3)
     assert "a named pipe, not a file" in tagger("tag", places.folder / "pipe.jpg")
 
 

@@ -33,17 +33,18 @@ _IDENTITY = [1, 1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 1]
 
 @cache
 def raws_cases() -> tuple[Case, ...]:
-    """With and without a preview, as DNG and as another maker's; unsupported without the extra."""
+    """With and without a preview, by several makers; unsupported without the extra. All are called
+    .dng, so that mutations count them as one format."""
     preview = saved(picture(size=(300, 260)), "JPEG", quality=10)
     made = {
         "preview.dng": _raw(preview),
         "bare.dng": _raw(None),
-        "preview.nef": _raw(preview, make=b"NIKON\0"),
-        "sigma.x3f": b"FOVb" + bytes(500),
-        "fuji.raf": b"FUJIFILMCCD-RAW 0201FF383501" + bytes(500),
-        "canon.cr3": b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + bytes(500),
-        "olympus.orf": b"IIRO" + _raw(preview)[4:],
-        "panasonic.rw2": b"IIU\0" + _raw(preview)[4:],
+        "nikon-nef.dng": _raw(preview, make=b"NIKON\0"),
+        "sigma-x3f.dng": b"FOVb" + bytes(500),
+        "fuji-raf.dng": b"FUJIFILMCCD-RAW 0201FF383501" + bytes(500),
+        "canon-cr3.dng": b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + bytes(500),
+        "olympus-orf.dng": b"IIRO" + _raw(preview)[4:],
+        "panasonic-rw2.dng": b"IIU\0" + _raw(preview)[4:],
     }
     return tuple(Case(f"raw-{name}", data, SHOWN | BROKEN, whole=False) for name, data in made.items())
 

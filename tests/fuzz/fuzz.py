@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import psutil
@@ -140,23 +141,30 @@ def _fuzz(scratch: Path, arguments: argparse.Namespace) -> Summary:
     (scratch / "seeds").mkdir()
     for case in seeds():
         (scratch / "seeds" / case.name).write_bytes(case.data)
+    children: list[_Child] = []
+    try:
+        return _watch(children, scratch, arguments)
+    finally:  # interrupted, perhaps
+        for child in children:
+            child.process.kill()
+
+
+def _watch(children: list[_Child], scratch: Path, arguments: argparse.Namespace) -> Summary:
+    """Keep as many processes at work as are wanted until the time is up; ``children`` are those
+    that run."""
     end, summary = time.monotonic() + arguments.seconds, Summary()
-    children = [
-        _Child(number, scratch, arguments, arguments.seconds) for number in range(arguments.processes)
-    ]
-    started = len(children)
+    numbers = count()
+    for _ in range(arguments.processes):
+        children.append(_Child(next(numbers), scratch, arguments, arguments.seconds))
     while children:
         time.sleep(_POLL_SECONDS)
         summary.largest = max(summary.largest, *(child.memory() for child in children))
-        for child in list(children):
-            if not _is_over(child, summary, arguments.findings):
-                continue
+        for child in [child for child in children if _is_over(child, summary, arguments.findings)]:
             children.remove(child)
             _add(summary, child)
             left = round(end - time.monotonic())
             if left > 1 and len(summary.deaths) < _ENOUGH_FINDINGS:
-                children.append(_Child(started, scratch, arguments, left))
-                started += 1
+                children.append(_Child(next(numbers), scratch, arguments, left))
     return summary
 
 

@@ -116,4 +116,4 @@ def test_without_the_extra_the_reason_names_it(load: Load, monkeypatch: pytest.M
     monkeypatch.delitem(Image.OPEN, "JXL")
     result = failed(load(jxl(picture())))
     assert result.kind is OutcomeKind.UNSUPPORTED
-    assert result.reason == "JPEG XL: install tagger[jxl] to tag it"
+    assert result.reason == "JPEG XL: `pip install pylibjxl` to tag it"

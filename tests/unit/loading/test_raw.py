@@ -119,7 +119,7 @@ def test_raw_files_that_are_tiff_files_are_told_apart(
     monkeypatch.setitem(sys.modules, "rawpy", None)
     result = failed(load(camera_raw(jpeg(LYING), make=make, is_dng=False)))
     assert result.kind is OutcomeKind.UNSUPPORTED
-    assert f"{name}): install tagger[raw] to tag it by its embedded preview" in result.reason
+    assert f"{name}): `pip install rawpy` to tag it by its embedded preview" in result.reason
 
 
 OTHERS = {
@@ -145,7 +145,7 @@ def test_a_raw_without_the_extra_names_it(
     monkeypatch.setitem(sys.modules, "rawpy", None)
     result = failed(load(start + bytes(400)))
     assert result.kind is OutcomeKind.UNSUPPORTED
-    assert result.reason == f"camera RAW ({name}): install tagger[raw] to tag it by its embedded preview"
+    assert result.reason == f"camera RAW ({name}): `pip install rawpy` to tag it by its embedded preview"
 
 
 @pytest.mark.parametrize("with_extra", [True, False])
