@@ -16,6 +16,11 @@ def _is_ours(name: str | None, kind: str, _parents: object) -> bool:
     return not (kind == "table" and name and name.startswith(tuple(f"{table}_m" for table in PARTITIONED)))
 
 
+def _is_compared(_item: object, name: str | None, _kind: str, _reflected: bool, _other: object) -> bool:
+    """What differs between the databases is written by hand (0002) and left alone."""
+    return name not in ("uq_images_uri", "ix_images_uri")
+
+
 def _render(kind: str, item: object, _context: object) -> str | Literal[False]:
     """Revisions stand on their own: no import of types that later versions may change."""
     return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, Moment) else False
@@ -26,6 +31,7 @@ def _run(connection: Connection) -> None:
         connection=connection,
         target_metadata=Base.metadata,
         include_name=_is_ours,
+        include_object=_is_compared,
         render_as_batch=connection.dialect.name == "sqlite",
         compare_type=True,
         render_item=_render,

@@ -42,7 +42,10 @@ class Settings(BaseSettings):
         default="auto", description="Arithmetic of the forward pass; auto asks the processor."
     )
     threads: int | None = Field(
-        default=None, ge=1, le=1024, description="Images loaded at one time, and threads that compute. Default: one a core."
+        default=None,
+        ge=1,
+        le=1024,
+        description="Images loaded at one time, and threads that compute. Default: one a core.",
     )
     max_bytes: int = Field(
         default=Limits().max_bytes, ge=1, description="Larger files are too_large; in bytes."

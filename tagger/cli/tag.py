@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -26,6 +27,7 @@ from tagger.cli.output import (
     common_folder,
     confidence,
     errors,
+    escaped,
     name_of,
     out,
     plural,
@@ -166,6 +168,10 @@ class _Watch:
     def scanning(self, tally: Tally) -> None:
         """Tell the files so far."""
         self._bars.update(self._task, note=f"{plural(tally.files, 'file')}")
+
+    def quiet(self, place: str) -> None:
+        """Tell what is waited for: a disk that wakes up, or a share that is gone."""
+        self._bars.update(self._task, note=f"waiting for {escape(escaped(place))}")
 
     def starting(self, total: int) -> None:
         """The scan is over."""

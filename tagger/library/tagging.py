@@ -118,6 +118,9 @@ class Watch(Protocol):
     def scanning(self, tally: Tally) -> None:
         """Some more files were compared with the store."""
 
+    def quiet(self, place: str) -> None:
+        """The scan waits for this folder, which has not answered for half a second or more."""
+
     def starting(self, total: int) -> None:
         """The scan is over and ``total`` images are pending; the engine is being made ready."""
 
@@ -151,6 +154,7 @@ def tag(database: Database, request: TagRequest, watch: Watch) -> TagReport:
         follow_links=request.follow_links,
         retry_failed=request.retry_failed,
         watch=watch.scanning,
+        quiet=watch.quiet,
     )
     run = _Run(database, request, choice, model, found, watch)
     try:

@@ -154,7 +154,8 @@ def _meant_range(values: NDArray[np.float64], *, is_float: bool) -> tuple[float,
     low, high = (float(edge) for edge in np.percentile(values, (0.5, 99.5)))
     if high <= low:
         low, high = lowest, highest
-    return (low, high) if high > low else (low, low + 1.0)
+    # Of one value: black. One more than a huge number may be the same number.
+    return (low, high) if high > low else (low, low + max(1.0, abs(low)))
 
 
 @lru_cache(maxsize=8)

@@ -13,13 +13,15 @@ import re
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 
-from PIL import Image, features
+from PIL import Image, UnidentifiedImageError, features
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from tagger.loading.damage import Damage, damage_in
+from tagger.loading.facts import image_facts, read_exif
 from tagger.loading.failures import cause_of
 from tagger.loading.opened import Opened
 from tagger.loading.quiet import prepare_pillow
@@ -83,11 +85,29 @@ def open_picture(data: bytes) -> Opened:
         return Opened(_open(data), data)
     except _DATA_ERRORS:
         if data.startswith(_JPEG_START):
-            return Opened(JpegImageFile(BytesIO(data)), data, "its index of further pictures is broken")
+            aside = "damaged: its index of further pictures is broken"
+            return Opened(JpegImageFile(BytesIO(data)), data, aside)
         bare = _bare_png(data)
         if bare is None:
             raise
-    return Opened(_open(bare), bare, "its text or colour profile is broken")
+    return Opened(_open(bare), bare, "damaged: its text or colour profile is broken")
+
+
+def open_stamp(data: bytes, why: str) -> Opened:
+    """What Pillow shows of a camera RAW of which LibRaw could show nothing, for the reason ``why``:
+    mostly a stamp of 160 x 120 pixels, whose size says nothing of the picture's.
+
+    Raises:
+        UnidentifiedImageError: it is no camera RAW, or not one that is built like a TIFF.
+    """
+    kind = raw_kind(data)
+    if kind is None:
+        raise UnidentifiedImageError("no camera RAW")
+    image = _open(data)
+    exif = read_exif(image)
+    facts = replace(image_facts(kind.format, image.size, exif), width=None, height=None)
+    note = f"shown by its stamp of {image.width} x {image.height}: {why}"
+    return Opened(image, data, note, facts, exif)
 
 
 def shrink(image: ImageFile, wanted: int) -> tuple[float, float]:

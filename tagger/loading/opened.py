@@ -12,9 +12,9 @@ from tagger.values import ImageFacts
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """``image`` was opened from ``data``, which may be a part of the file; ``aside`` says what was
-    wrong beside it. Where the picture is shown by a preview, ``facts`` and ``exif`` are those of
-    the file itself, with the preview's own orientation; else the picture tells them.
+    """``image`` was opened from ``data``, which may be a part of the file; ``aside`` says what a
+    person should know of it. Where the picture is shown by a preview, ``facts`` and ``exif`` are
+    those of the file itself, with the preview's own orientation; else the picture tells them.
     """
 
     image: ImageFile

@@ -24,6 +24,7 @@ colours; more than 8 bits brought down by the range that is used.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
@@ -32,7 +33,7 @@ from tagger.errors import ModelError
 from tagger.loading.budget import Budget, Memory
 from tagger.loading.colour import resample, to_rgb
 from tagger.loading.damage import Damage
-from tagger.loading.decode import decode, decoding_bytes, open_picture, shrink
+from tagger.loading.decode import decode, decoding_bytes, open_picture, open_stamp, shrink
 from tagger.loading.facts import Exif, image_facts, orientation_of, read_exif
 from tagger.loading.failures import RefusalError, explain, too_many_pixels
 from tagger.loading.geometry import TURNS, TURNS_AFTER_SWAP, Size, crop_box, missing_side, scaled, swaps_sides
@@ -94,9 +95,16 @@ class PillowLoader:
     def load(self, file: FileContent) -> LoadedImage | LoadFailure:
         """One picture as the model wants it, or why there is none; never raises for a file."""
         quiet_warnings()
+        result = self._tried(file, open_picture)
+        if isinstance(result, LoadedImage) or result.kind is OutcomeKind.TOO_LARGE:
+            return result
+        stamp = self._tried(file, lambda data: open_stamp(data, result.reason))
+        return stamp if isinstance(stamp, LoadedImage) else result
+
+    def _tried(self, file: FileContent, opening: Callable[[bytes], Opened]) -> LoadedImage | LoadFailure:
         facts: ImageFacts | None = None
         try:
-            opened = open_picture(file.data)
+            opened = opening(file.data)
             with opened.image as image:
                 exif = opened.exif or read_exif(image)
                 facts = opened.facts or image_facts(image.format, image.size, exif)
@@ -166,7 +174,7 @@ def _note(damage: Damage | None, aside: str | None, turn: int) -> str | None:
         RefusalError: too little of it is there.
     """
     if damage is None:
-        return f"damaged: {aside}" if aside else None
+        return aside
     side = missing_side(turn, at_top=damage.from_bottom)
     missing = round(100 * (1 - damage.kept))
     if damage.kept < _LEAST_KEPT:

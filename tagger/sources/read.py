@@ -101,6 +101,9 @@ def _settled(path: Path, max_bytes: int, admit: Callable[[int], None]) -> tuple[
             admit(before.st_size)
             data = _whole(file, before.st_size)
             after = os.fstat(file.fileno())
+        if before.st_size == after.st_size == 0 and data:
+            reason = "no file on a disk: the system makes it up as it is read (/proc, /sys)"
+            raise _RefusalError(OutcomeKind.UNSUPPORTED, reason)
         unchanged = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
         if unchanged and len(data) == before.st_size:
             if not data:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, select, text, update
 
 from tagger.store.catalog import under
 from tagger.store.schema import ImageRow, ModelRow, RunRow, TaggingRow, VerdictRow
@@ -142,11 +142,19 @@ def find_images(connection: Connection, uri: str | None, ending: str, limit: int
             return [(row.id, row.uri) for row in exact]
     rows = connection.execute(
         select(ImageRow.id, ImageRow.uri)
-        .where(ImageRow.uri.endswith(f"/{ending}", autoescape=True))
+        # Not LIKE, for which upper and lower case are one on SQLite.
+        .where(_last(connection, len(ending) + 1) == f"/{ending}")
         .order_by(ImageRow.vanished_at.is_not(None), ImageRow.id)
         .limit(limit)
     )
     return [(row.id, row.uri) for row in rows]
+
+
+def _last(connection: Connection, letters: int) -> ColumnElement[str]:
+    """The end of a URI."""
+    if connection.dialect.name == "sqlite":
+        return func.substr(ImageRow.uri, -letters)
+    return func.right(ImageRow.uri, letters)
 
 
 def images_under(

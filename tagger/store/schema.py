@@ -91,7 +91,7 @@ class ImageRow(Base):
     __tablename__ = "images"
     __table_args__ = ({"sqlite_autoincrement": True},)  # an id once given is never given again
     id: Mapped[int] = mapped_column(BigInt, primary_key=True)
-    uri: Mapped[str] = mapped_column(Name, unique=True)
+    uri: Mapped[str] = mapped_column(Name, unique=True)  # on PostgreSQL by a hash: it may be long
     size: Mapped[int | None] = mapped_column(BigInteger)
     mtime_ns: Mapped[int | None] = mapped_column(BigInteger)
     content_id: Mapped[int | None] = mapped_column(BigInt, _fk("contents.id", "SET NULL"), index=True)

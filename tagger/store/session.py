@@ -125,7 +125,7 @@ def locked(
 
 def _parse(place: str) -> URL:
     if "://" not in place:
-        return URL.create("sqlite", database=str(Path(place).expanduser().absolute()))
+        return URL.create("sqlite", database=str(_absolute(place)))
     try:
         url = make_url(place)
         if url.drivername in ("postgresql", "postgres"):
@@ -137,6 +137,13 @@ def _parse(place: str) -> URL:
             "or postgresql://user:password@host/name"
         ) from fault
     return url
+
+
+def _absolute(place: str) -> Path:
+    try:
+        return Path(place).expanduser().absolute()
+    except (OSError, RuntimeError) as fault:  # the folder one stands in was removed; no home is known
+        raise DatabaseError(f"{place} leads nowhere from here ({fault}): name a whole path") from fault
 
 
 def _sqlite(url: URL) -> Engine:

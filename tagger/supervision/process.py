@@ -73,7 +73,7 @@ class LoadingProcess:
         self._words, words = os.pipe()
         os.set_blocking(self._words, False)
         os.set_blocking(words, False)
-        self._ready = False
+        self._ready = self._killed = False
         try:
             with theirs, os.fdopen(words, "wb") as said:
                 self._process = subprocess.Popen(
@@ -118,7 +118,8 @@ class LoadingProcess:
         Raises :class:`DiedError`, or :class:`OverdueError` when it says nothing in time.
         """
         while not self._polled(clock):
-            pass
+            if self._killed:
+                raise DiedError("it was ended")
         try:
             return cast("Answer", self._connection.recv())
         except (EOFError, OSError) as fault:
@@ -127,7 +128,9 @@ class LoadingProcess:
             raise DiedError(f"it talks nonsense: {fault}") from fault
 
     def kill(self) -> None:
-        """End it at once, from any thread; whoever talks to it meets :class:`DiedError`."""
+        """End it at once, from any thread; whoever talks to it meets :class:`DiedError`, even if the
+        process cannot end since a disk does not answer."""
+        self._killed = True
         self._process.kill()
 
     def close(self) -> None:

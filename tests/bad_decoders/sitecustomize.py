@@ -37,6 +37,14 @@ def _complain_and_abort() -> None:
     os.abort()
 
 
+def _seem_unkillable() -> None:
+    """As one that waits for a dead disk: the line to the watcher stays open."""
+    if not os.fork():
+        time.sleep(20)
+        os._exit(0)
+    time.sleep(_FOR_EVER)
+
+
 def _eat_memory() -> None:
     eaten = []
     while True:
@@ -58,6 +66,7 @@ DEEDS = {
     b"sleep": lambda: time.sleep(_FOR_EVER),
     b"sleep with the lock": lambda: ctypes.PyDLL(None).sleep(_FOR_EVER),
     b"spin": _spin,
+    b"seem unkillable": _seem_unkillable,
     b"eat memory": _eat_memory,
     b"print": _print_much_and_go_on,
 }

@@ -42,7 +42,9 @@ def _fault_of_image(result: LoadedImage) -> str | None:
     side = PREPROCESSING.crop
     if result.pixels.shape != (side, side, 3) or result.pixels.dtype != np.uint8:
         return f"pixels of shape {result.pixels.shape} and type {result.pixels.dtype}"
-    if not (result.facts.width and result.facts.height):
+    # The stamp of a RAW says nothing of the RAW's own size.
+    stamp = (result.note or "").startswith("shown by its stamp")
+    if not stamp and not (result.facts.width and result.facts.height):
         return "a picture without a size"
     return fault_in(result.note) if result.note is not None else None
 

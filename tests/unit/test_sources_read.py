@@ -215,3 +215,10 @@ def test_a_file_that_never_rests_is_unreadable(changing: Callable[[int], Path], 
     result = failure(changing(1000), roots)
     assert result.kind is OutcomeKind.UNREADABLE
     assert "changing" in result.reason
+
+
+@pytest.mark.skipif(not Path("/proc/sys/kernel/ostype").exists(), reason="no such system")
+def test_what_the_system_makes_up_is_no_file() -> None:
+    result = failure(Path("/proc/sys/kernel/ostype"), Roots().adding(["/proc/sys/kernel"]))
+    assert result.kind is OutcomeKind.UNSUPPORTED
+    assert "makes it up" in result.reason

@@ -117,9 +117,11 @@ def test_raw_files_that_are_tiff_files_are_told_apart(
     load: Load, monkeypatch: pytest.MonkeyPatch, make: bytes, name: str
 ) -> None:
     monkeypatch.setitem(sys.modules, "rawpy", None)
-    result = failed(load(camera_raw(jpeg(LYING), make=make, is_dng=False)))
-    assert result.kind is OutcomeKind.UNSUPPORTED
-    assert f"{name}): `pip install rawpy` to tag it by its embedded preview" in result.reason
+    result = loaded(load(camera_raw(jpeg(LYING), make=make, is_dng=False)))
+    assert result.note is not None
+    assert f"{name}): `pip install rawpy` to tag it by its embedded preview" in result.note
+    assert result.note.startswith("shown by its stamp of ")
+    assert (result.facts.format, result.facts.width, result.facts.height) == (name, None, None)
 
 
 OTHERS = {
@@ -222,7 +224,7 @@ def test_a_raw_that_breaks_off_is_corrupt_or_says_so(load: Load, share: float) -
     for data in (camera_raw(), camera_raw(jpeg(LYING))):
         result = load(data[: int(len(data) * share)])
         if isinstance(result, LoadedImage):
-            assert (loaded(result).note or "").startswith("damaged:")
+            assert (loaded(result).note or "").startswith(("damaged:", "shown by its stamp of 12 x 8:"))
         else:
             assert failed(result).kind is OutcomeKind.CORRUPT
 
@@ -235,11 +237,11 @@ def test_a_preview_that_breaks_off_is_shown_as_far_as_it_goes(load: Load) -> Non
     assert (result.note or "").startswith("damaged: the file ends early; the lower")
 
 
-def test_what_is_developed_to_nothing_is_corrupt(load: Load) -> None:
+def test_of_what_is_developed_to_nothing_the_stamp_is_shown(load: Load) -> None:
     values = mosaic(*SENSOR).tobytes()
-    result = failed(load(camera_raw().replace(values, bytes(len(values)))))
-    assert result.kind is OutcomeKind.CORRUPT
-    assert result.reason == "the file ends early; nothing of the picture is there"
+    result = loaded(load(camera_raw().replace(values, bytes(len(values)))))
+    why = "the file ends early; nothing of the picture is there"
+    assert result.note == f"shown by its stamp of 12 x 8: {why}"
 
 
 def test_what_is_developed_in_part_is_shown_in_part(load: Load) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -9,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from tagger.errors import DatabaseError, ModelError
-from tagger.store import catalog, ledger, migrate, outcomes
+from tagger.store import catalog, ledger, migrate, outcomes, queries
 from tagger.store.census import Seen
 from tagger.store.owners import is_dead, this_process
 from tagger.store.session import Database, open_database
@@ -356,3 +357,22 @@ def test_two_machines_that_start_at_once_register_one_model(database: Database) 
     with ThreadPoolExecutor(4) as pool:
         models = set(pool.map(register, range(4)))
     assert len(models) == 1
+
+
+def test_a_path_may_be_as_long_as_it_likes(shelf: Shelf) -> None:
+    """Four folders of eighty Chinese letters are enough for PostgreSQL's B-tree to refuse them."""
+    letters = random.Random(1)
+    name = "/".join("".join(f"%{letters.randrange(256):02X}" for _ in range(240)) for _ in range(16))
+    shelf.scan(f"{name}/a.jpg", f"{name}/b.jpg", "short.jpg")
+    shelf.scan(f"{name}/a.jpg", f"{name}/b.jpg", "short.jpg")
+    refs = shelf.claim(shelf.lease())
+    assert [ref.uri for ref in refs] == [f"{ROOT}/{name}/a.jpg", f"{ROOT}/{name}/b.jpg", f"{ROOT}/short.jpg"]
+    assert shelf.scan("short.jpg").vanished == 2
+
+
+def test_the_end_of_a_path_is_looked_up_letter_by_letter(shelf: Shelf) -> None:
+    shelf.scan("trip/a_b.JPG", "trip/a_b.jpg", "trip/aXb.jpg", "other/a_b.jpg")
+    with shelf.database.reading() as connection:
+        found = queries.find_images(connection, None, "trip/a_b.jpg", 10)
+        assert [uri for _, uri in found] == [f"{ROOT}/trip/a_b.jpg"]
+        assert len(queries.find_images(connection, None, "a_b.jpg", 10)) == 2

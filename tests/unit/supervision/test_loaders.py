@@ -191,6 +191,18 @@ def test_what_hangs_holds_up_no_other(tmp_path: Path) -> None:
         assert isinstance(sleeper.exception(timeout=10), AbandonedError)
 
 
+def test_giving_up_does_not_wait_for_a_process_that_cannot_end(tmp_path: Path) -> None:
+    with _bench(tmp_path, Limits(max_seconds=1000)) as bench:
+        future = bench.start(bench.bad("seem unkillable"))
+        while not (children := _children()) or not children[0].children():
+            time.sleep(0.05)
+        (held,) = children[0].children()
+        bench.loaders.abandon()
+        assert isinstance(future.exception(timeout=15), AbandonedError)
+        assert held.is_running(), "else this shows nothing"
+        held.kill()
+
+
 def test_one_at_a_time_means_one_at_a_time(tmp_path: Path) -> None:
     photos = distinct_jpegs(tmp_path, 20, (300, 200))
     inside, most, lock = 0, 0, threading.Lock()
