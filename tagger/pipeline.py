@@ -101,7 +101,15 @@ class _Parked:
     image_id: int
 
 
-_Loaded = LoadedImage | LoadFailure | Outcome | _Parked
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """A place is at fault, and the copies that waited for its content must be loaded themselves."""
+
+    failure: LoadFailure
+    copies: list[ImageRef]
+
+
+_Loaded = LoadedImage | LoadFailure | Outcome | _Parked | _Fault
 
 
 @dataclass(slots=True)
@@ -109,17 +117,17 @@ class _Contents:
     """Which contents are being worked on, who waits for them, and what the last ones came to."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    waiting: dict[bytes, list[int]] = field(default_factory=dict)
+    waiting: dict[bytes, list[ImageRef]] = field(default_factory=dict)
     recent: OrderedDict[bytes, Outcome] = field(default_factory=OrderedDict)
 
-    def enter(self, image_id: int, digest: bytes) -> Outcome | _Parked | None:
+    def enter(self, ref: ImageRef, digest: bytes) -> Outcome | _Parked | None:
         """None for the first with this content, who is to do the work."""
         with self.lock:
             if (done := self.recent.get(digest)) is not None:
-                return replace(done, image_id=image_id, reused=True)
+                return replace(done, image_id=ref.image_id, reused=True)
             if digest in self.waiting:
-                self.waiting[digest].append(image_id)
-                return _Parked(image_id)
+                self.waiting[digest].append(ref)
+                return _Parked(ref.image_id)
             self.waiting[digest] = []
             return None
 
@@ -132,7 +140,12 @@ class _Contents:
             self.recent[outcome.digest] = outcome
             if len(self.recent) > RECENT:
                 self.recent.popitem(last=False)
-        return [outcome, *(replace(outcome, image_id=copy, reused=True) for copy in copies)]
+        return [outcome, *(replace(outcome, image_id=copy.image_id, reused=True) for copy in copies)]
+
+    def give_up(self, digest: bytes) -> list[ImageRef]:
+        """Nothing came of this content, since its first place is at fault: who waited for it."""
+        with self.lock:
+            return self.waiting.pop(digest, [])
 
 
 class _Threads:
@@ -174,22 +187,25 @@ class _Threads:
 
     def _load(self, ref: ImageRef) -> _Loaded:
         met: Outcome | _Parked | None = None
+        entered: bytes | None = None
 
         def wanted(digest: bytes) -> bool:
-            nonlocal met
-            met = self._meet(ref.image_id, digest)
+            nonlocal met, entered
+            met, entered = self._meet(ref, digest), digest
             return met is None
 
         loaded = self.stages.loading.load(ref, wanted)
+        if isinstance(loaded, LoadFailure) and loaded.digest is None and entered is not None:
+            return _Fault(loaded, self.contents.give_up(entered))
         result = met or loaded
         assert result is not None  # nothing is loaded only where the content was met
         return result
 
-    def _meet(self, image_id: int, digest: bytes) -> Outcome | _Parked | None:
+    def _meet(self, ref: ImageRef, digest: bytes) -> Outcome | _Parked | None:
         """What is known of a content, so that it need not be loaded."""
-        met = self.contents.enter(image_id, digest)
+        met = self.contents.enter(ref, digest)
         if met is None and (kind := self.stages.known(digest)) is not None:
-            return Outcome(image_id, kind, digest=digest, reused=True)
+            return Outcome(ref.image_id, kind, digest=digest, reused=True)
         return met
 
 
@@ -241,6 +257,10 @@ class _Flow:
                 return self.loading.contents.leave(result)
             case LoadFailure():
                 return self.loading.contents.leave(_failed(result))
+            case _Fault(failure, copies):
+                for copy in copies:
+                    self.loading.start(copy)
+                return [_failed(failure)]
             case _Parked() | None:
                 pass  # a copy comes out with the one that it waits for
         return []

@@ -5,7 +5,7 @@ inside the commands, so that ``tagger --help`` answers at once.
 
 Exit codes: 0 done; 1 nothing found, or the doctor found a fault; 2 wrong usage; 3 it could not be
 done, for a reason that the message names; 4 done, but with failures (``tag --strict``); 5 done but
-for images that another process holds; 130 interrupted.
+for images that another process holds; 130 interrupted; 141 nobody reads the output any more.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import typer
 from tagger import __version__
 from tagger.cli import database, doctor, look, models, tag
 from tagger.cli.options import DbOption, Globals
-from tagger.cli.output import errors, escaped, show_any_character
+from tagger.cli.output import OutputError, errors, escaped, show_any_character, watch_output
 from tagger.errors import NotFound, TaggerError
 
 app = typer.Typer(
@@ -64,11 +64,24 @@ def main() -> None:
     """The console script: run a command, turn what it raises into a message and an exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # TERM ends a run in order, as Ctrl-C
     show_any_character()
+    watch_output()
     try:
-        app()
+        _run()
+    except OutputError as fault:
+        if fault.unheard:
+            sys.exit(141)  # as of one that SIGPIPE ended: `| head -1`
+        errors.print(f"error: {fault}", style="red")
+        sys.exit(3)
     except NotFound as fault:
         errors.print(escaped(str(fault)))
         sys.exit(1)
     except TaggerError as fault:
         errors.print(f"error: {escaped(str(fault))}", style="red")
         sys.exit(3)
+
+
+def _run() -> None:
+    try:
+        app()
+    finally:
+        sys.stdout.flush()  # at the end of the process nobody would answer for a fault

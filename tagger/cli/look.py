@@ -107,7 +107,9 @@ def forget(
     paths: Annotated[
         list[str], typer.Argument(metavar="PATH...", help="Photos or folders (or URIs) to forget.")
     ],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask; needed where nobody can be asked.")
+    ] = False,
     db: DbOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -126,15 +128,14 @@ def forget(
 
 
 def _ask(found: Known, yes: bool) -> None:
-    """Photos can be tagged again; what people said of them is gone for good, so that is asked for."""
-    if yes or not found.images or not (found.verdicts or sys.stdin.isatty()):
+    """Tagging again may take days, and what people said is gone for good: it must be meant."""
+    if yes or not found.images:
         return
+    said = plural(found.images, "photo")
+    said += f" and {plural(found.verdicts, 'verdict')} of people" if found.verdicts else ""
     if not sys.stdin.isatty():
-        raise typer.BadParameter(
-            f"{plural(found.verdicts, 'verdict')} of people would be lost with these photos: say --yes"
-        )
-    said = f" and {plural(found.verdicts, 'verdict')} of people" if found.verdicts else ""
-    typer.confirm(f"Forget {plural(found.images, 'photo')}{said}?", abort=True)
+        raise typer.BadParameter(f"{said} would be forgotten: say --yes")
+    typer.confirm(f"Forget {said}?", abort=True)
 
 
 def _print_paths(hits: list[Hit], roots: Roots, end: bytes) -> None:

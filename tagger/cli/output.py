@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import Enum
-from io import TextIOWrapper
+from io import BufferedWriter, FileIO, TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import unquote_to_bytes
 
 from rich import box
@@ -18,9 +19,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tagger.errors import SourceError
+from tagger.errors import SourceError, TaggerError
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
     from tagger.sources import Roots
 
 PIPED_WIDTH = 200
@@ -36,6 +39,49 @@ def show_any_character() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+class OutputError(TaggerError):
+    """Standard output takes no more: its disk is full, or its reader has gone (``unheard``)."""
+
+    def __init__(self, fault: OSError) -> None:
+        super().__init__(f"the output cannot be written: {fault.strerror}")
+        self.unheard = fault.errno == errno.EPIPE
+
+
+class _Output(FileIO):
+    """Standard output, whose fault is told apart from those of other files, and told once."""
+
+    _failed = False
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        if self._failed:  # what is still in the buffers, at the end of the process
+            return memoryview(data).nbytes
+        try:
+            return super().write(data)
+        except OSError as fault:
+            self._fail(fault)
+
+    def _fail(self, fault: OSError) -> NoReturn:
+        self._failed = True
+        raise OutputError(fault) from fault
+
+
+def watch_output() -> None:
+    """From here on a fault of standard output is an :class:`OutputError`."""
+    stream = sys.stdout
+    if not isinstance(stream, TextIOWrapper):
+        return  # a test's, or none at all
+    raw = getattr(stream.buffer, "raw", stream.buffer)
+    if isinstance(raw, FileIO):
+        stream.flush()
+        sys.stdout = TextIOWrapper(
+            BufferedWriter(_Output(raw.fileno(), "w", closefd=False)),
+            encoding=stream.encoding,
+            errors=stream.errors,
+            line_buffering=stream.line_buffering,
+            write_through=stream.write_through,
+        )
 
 
 def escaped(message: str) -> str:

@@ -239,14 +239,23 @@ def _print_summary(report: tagging.TagReport) -> None:
     if report.progress.done:
         _print_outcomes(report)
     elif not report.left:
-        rest = "the rest" if report.survey.tally.refused else "all"
-        out.print(f"Nothing to do: {rest} is tagged, and no file was opened.")
+        out.print(_nothing_done(report))
     _print_left(report)
     if not report.model.live:
         out.print(
             f"{report.model.name} is not the live model, so its tags do not hold yet: "
             f"`tagger models promote {report.model.name}` makes them hold.",
         )
+
+
+def _nothing_done(report: tagging.TagReport) -> str:
+    if report.failed_before:
+        return (
+            f"Nothing to do: no file is new or changed. {report.failed_before:,} could not be tagged before "
+            "(`tagger status` tells why); --retry-failed tries them again."
+        )
+    rest = "the rest" if report.survey.tally.refused else "all"
+    return f"Nothing to do: {rest} is tagged, and no file was opened."
 
 
 def _print_scan(report: tagging.TagReport) -> None:
@@ -275,8 +284,9 @@ def _print_outcomes(report: tagging.TagReport) -> None:
     rate = progress.done / report.seconds if report.seconds else 0.0
     reused = f", {progress.reused:,} known by their bytes" if progress.reused else ""
     reused += f", {progress.moved:,} of them moved here" if progress.moved else ""
+    tagged = f"{progress.done - progress.failed:,} of " if progress.failed else ""
     out.print(
-        f"Tagged {plural(progress.done, 'image')} in {report.seconds:.1f} s ({rate:,.0f} images/s) "
+        f"Tagged {tagged}{plural(progress.done, 'image')} in {report.seconds:.1f} s ({rate:,.0f} images/s) "
         f"with {report.model.name}, {report.engine}{reused}.",
     )
     outcomes = table("Outcome", "Images", "First reasons", numbers=["Images"])
@@ -330,6 +340,7 @@ def _as_json(report: tagging.TagReport) -> dict[str, object]:
         ],
         "tagged": progress.done,
         "failed": progress.failed,
+        "failed_before": report.failed_before,
         "reused": progress.reused,
         "moved": progress.moved,
         "outcomes": {kind.value: number for kind, number in progress.outcomes.items()},

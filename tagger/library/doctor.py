@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 
 from tagger import models
-from tagger.engines import describe_devices
-from tagger.errors import TaggerError
+from tagger.engines import describe_devices, openvino
+from tagger.errors import EngineError, TaggerError
 from tagger.library import versions
 from tagger.loading import readable_formats
 from tagger.models import ModelSpec, weights
@@ -25,7 +25,7 @@ from tagger.sources import Roots, RootState, root_state
 from tagger.store import migrate
 from tagger.store.session import Database, open_database
 from tagger.supervision import Loaders, Setup
-from tagger.values import ImageRef
+from tagger.values import EngineName, ImageRef
 
 LOW_DISK = 1 << 30
 """Bytes free below which a growing database is in danger."""
@@ -57,6 +57,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
         ("broker", _broker),
         ("roots", _roots),
         ("devices", _devices),
+        ("model", _model),
+        ("engine", _engine),
         ("weights", _weights),
         ("codecs", _codecs),
         ("loading", _loading),
@@ -148,6 +150,39 @@ def _devices(settings: Settings) -> Iterator[Finding]:
         f"{memory.available / (1 << 30):.1f} GB of {memory.total / (1 << 30):.1f} GB memory available",
         "" if memory.available > 1 << 30 else "close something: tagging takes about 1 GB",
     )
+
+
+def _model(settings: Settings) -> Iterator[Finding]:
+    name = settings.model
+    if name is None:
+        yield Finding("model", Health.WELL, f"the live one of the database, else {versions.DEFAULT_MODEL}")
+    elif name in models.names():
+        yield Finding("model", Health.WELL, f"{name}, by TAGGER_MODEL")
+    else:
+        mend = f"correct TAGGER_MODEL: {', '.join(models.names())}"
+        yield Finding("model", Health.ILL, f"there is none called {name!r}", mend)
+
+
+def _engine(settings: Settings) -> Iterator[Finding]:
+    fault = _engine_fault(settings.engine)
+    if fault is None:
+        yield Finding("engine", Health.WELL, settings.engine)
+    else:
+        mend = "correct TAGGER_ENGINE: auto takes what can run here"
+        yield Finding("engine", Health.ILL, f"{settings.engine} cannot run here: {fault}", mend)
+
+
+def _engine_fault(name: EngineName) -> str | None:
+    if name == "openvino":
+        try:
+            openvino.runtime()
+        except EngineError as fault:
+            return str(fault)
+    if name == "cuda":
+        found = [device for device in describe_devices() if device.kind == "cuda"]
+        if not any(device.usable for device in found):
+            return "; ".join(device.note for device in found) or "no NVIDIA driver was found"
+    return None
 
 
 def _weights(settings: Settings) -> Iterator[Finding]:

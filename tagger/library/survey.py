@@ -13,6 +13,7 @@ from tagger.errors import SourceError
 from tagger.sources import (
     Found,
     Refused,
+    Root,
     Roots,
     RootState,
     ScanEvent,
@@ -84,7 +85,7 @@ def survey(
     present, warnings = _present([*named, *within])
     tops = _outermost([place for place in named if place in present])
     absent = [place for place in {*named, *within} if place not in present]
-    scope = Scope(_prefixes(roots, tops), _prefixes(roots, absent))
+    scope = Scope(_prefixes(roots, tops), _every_prefix(roots, absent))
     skipped: Counter[str] = Counter()
     refused: list[Refused] = []
     unlisted: list[Unlisted] = []
@@ -109,6 +110,19 @@ def _contacted(path: Path) -> Path:
 
 def _prefixes(roots: Roots, places: Iterable[Path]) -> tuple[str, ...]:
     return tuple(prefix for place in places for prefix in roots.prefixes(place))
+
+
+def _every_prefix(roots: Roots, places: Iterable[Path]) -> tuple[str, ...]:
+    """What images there begin with, and what they may be called from other days.
+
+    A place may have been tagged under an outer root, or as ``file://``, before it was named.
+    """
+    found: list[str] = []
+    for place in places:
+        holding = [root for root in roots.items if root.contains(place)]
+        readings = [roots, *(Roots((root,)) for root in [*holding, Root(Path(place.anchor))])]
+        found += [prefix for reading in readings for prefix in reading.prefixes(place)]
+    return tuple(dict.fromkeys(found))
 
 
 def moved_away(roots: Roots, old: str, new: str) -> bool:

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from tagger.sources import Roots
 from tagger.store import ledger, outcomes, queries
 from tagger.store.catalog import Model, Scope
 from tagger.store.census import Tally
-from tagger.store.outcomes import Provenance
+from tagger.store.outcomes import Provenance, Recorded
 from tagger.store.session import Database
 from tagger.supervision import Loaders, Setup
 from tagger.taxonomy import TagScorer, top_labels
@@ -99,13 +100,14 @@ class TagReport:
 
     ``seconds`` is the tagging alone, without scan and start-up. ``left`` images are still pending:
     the run was interrupted, or another process works on them, and has not
-    finished within two minutes. ``engine`` is None when nothing was
-    pending, so that none was started.
+    finished within two minutes. ``failed_before`` images could not be tagged by an earlier run and
+    were not tried again. ``engine`` is None when nothing was pending, so that none was started.
     """
 
     model: Model
     survey: Survey
     progress: Progress
+    failed_before: int
     left: int
     seconds: float
     interrupted: bool
@@ -160,7 +162,7 @@ def tag(database: Database, request: TagRequest, watch: Watch) -> TagReport:
     try:
         run.work()
     except KeyboardInterrupt:
-        run.interrupted = True
+        run.interrupt()
     return run.report()
 
 
@@ -195,10 +197,13 @@ class _Run:
         self.lease: Lease
         self.engine: str | None = None
         self.began = self.ended = 0.0
+        self.failed_before = 0
         self.interrupted = False
 
     def work(self) -> None:
         total = self._pending()
+        with self.database.reading() as connection:
+            self.failed_before = queries.failed(connection, self.model.id, self.survey.scope)
         self.watch.starting(total)
         if not total:
             return
@@ -214,7 +219,13 @@ class _Run:
                 with Lease(self.database) as self.lease:
                     self._tag(stages)
                 more = self._wait_for_others()
-        self._note(ended=True)  # a run that was cut off stays open
+        self._end()  # a run that was cut off stays open
+
+    def interrupt(self) -> None:
+        """Note that the run was ended in order, before it was done."""
+        self.interrupted = True
+        if self.id:
+            self._end()
 
     def _wait_for_others(self) -> bool:
         """Wait for what other processes hold; True when there is something to take over.
@@ -231,18 +242,18 @@ class _Run:
             time.sleep(1.0)
         return False
 
-    def _note(self, *, ended: bool) -> None:
+    def _end(self) -> None:
         with self.database.writing() as connection:
-            self._note_in(connection, ended=ended)
+            self._note(connection, self.progress, ended=True)
 
-    def _note_in(self, connection: Connection, *, ended: bool = False) -> None:
+    def _note(self, connection: Connection, progress: Progress, *, ended: bool = False) -> None:
         queries.note_run(
             connection,
             self.id,
-            done=self.progress.done,
-            failed=self.progress.failed,
-            reused=self.progress.reused,
-            seconds=time.monotonic() - self.began,
+            done=progress.done,
+            failed=progress.failed,
+            reused=progress.reused,
+            seconds=time.monotonic() - self.began if self.began else 0.0,
             ended=ended,
         )
 
@@ -251,6 +262,7 @@ class _Run:
             model=self.model,
             survey=self.survey,
             progress=self.progress,
+            failed_before=self.failed_before,
             left=self._pending(),
             seconds=self.ended - self.began,
             interrupted=self.interrupted,
@@ -345,19 +357,26 @@ class _Run:
         away = partial(moved_away, self.survey.roots)
         with self.database.writing() as connection:
             written = outcomes.record(connection, self.model.id, self.lease.id, group, provenance, away)
-            self._note_in(connection)
-        self._count([outcome for outcome in group if outcome.image_id in written.image_ids])
-        self.progress.moved += written.moved
+            # A copy: it holds once the transaction does.
+            progress = self._counted(group, written)
+            self._note(connection, progress)
+        self.progress = progress
         for outcome in group:
             self.uris.pop(outcome.image_id, None)
         group.clear()
         self.ended = time.monotonic()
         self.watch.advanced(self.progress)
 
-    def _count(self, written: list[Outcome]) -> None:
-        for outcome in written:
-            self.progress.outcomes[outcome.kind] += 1
-            self.progress.reused += outcome.reused
-            named = self.progress.remarks.setdefault(outcome.kind, [])
+    def _counted(self, group: list[Outcome], written: Recorded) -> Progress:
+        """The progress with those of the group that were written."""
+        progress = deepcopy(self.progress)
+        progress.moved += written.moved
+        for outcome in group:
+            if outcome.image_id not in written.image_ids:
+                continue
+            progress.outcomes[outcome.kind] += 1
+            progress.reused += outcome.reused
+            named = progress.remarks.setdefault(outcome.kind, [])
             if outcome.reason and len(named) < REASONS:
                 named.append(Remark(self.uris[outcome.image_id], outcome.kind, outcome.reason))
+        return progress

@@ -7,7 +7,8 @@ loader holds to: what a damaged file is worth, and which outcome each failure ha
 
 from tagger.loading.budget import Budget
 from tagger.loading.decode import readable_formats
+from tagger.loading.failures import NOT_ENOUGH_MEMORY
 from tagger.loading.pillow import PillowLoader
 from tagger.loading.protocol import Loader
 
-__all__ = ["Budget", "Loader", "PillowLoader", "readable_formats"]
+__all__ = ["NOT_ENOUGH_MEMORY", "Budget", "Loader", "PillowLoader", "readable_formats"]

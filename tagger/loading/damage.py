@@ -19,16 +19,24 @@ _ORDERED = frozenset({"I;16B", "I;16L", "I;16N"})
 @dataclass(frozen=True, slots=True)
 class Damage:
     """``cause`` in words. ``kept`` is the share of the stored rows that hold something, 0 to 1;
-    they begin at the stored top, or end at the stored bottom if ``from_bottom``."""
+    they begin at the stored top, or end at the stored bottom if ``from_bottom``. ``coarse``: data that
+    are missing took details from all rows."""
 
     cause: str
     kept: float
     from_bottom: bool = False
+    coarse: bool = False
 
 
-def damage_in(picture: Picture, cause: str, *, from_bottom: bool) -> Damage:
+def damage_in(picture: Picture, cause: str, *, from_bottom: bool, coarse: bool) -> Damage:
     """Judge a picture of which the decoder gave a part, in the order of its rows."""
-    return Damage(cause, 1 - _blank_rows(picture, at_top=from_bottom) / picture.height, from_bottom)
+    kept = 1 - _blank_rows(picture, at_top=from_bottom) / picture.height
+    return Damage(cause, kept, from_bottom, coarse)
+
+
+def ends_in_one_colour(picture: Picture) -> bool:
+    """Whether the lowest row is of one colour."""
+    return _is_one_colour(_row_colours(picture, 0, 1, at_top=False))
 
 
 def _blank_rows(picture: Picture, *, at_top: bool) -> int:

@@ -20,12 +20,14 @@ from PIL import Image, UnidentifiedImageError, features
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
-from tagger.loading.damage import Damage, damage_in
+from tagger.loading.damage import Damage, damage_in, ends_in_one_colour
 from tagger.loading.facts import image_facts, read_exif
-from tagger.loading.failures import cause_of
+from tagger.loading.failures import RefusalError, cause_of
 from tagger.loading.opened import Opened
 from tagger.loading.quiet import prepare_pillow
 from tagger.loading.raw import open_raw, raw_kind
+from tagger.loading.zeros import lost_in_zeros, without_zeros
+from tagger.values import OutcomeKind
 
 # In the order in which libraries hold them: each is asked in turn until one accepts. AVIF comes
 # before HEIF: both claim containers of brand mif1, and only the first sees at once what is not its.
@@ -76,21 +78,19 @@ def open_picture(data: bytes) -> Opened:
 
     Raises:
         UnidentifiedImageError, or whatever the decoder does with a broken header.
-        RefusalError: a camera RAW of which nothing can be shown.
+        RefusalError: a camera RAW of which nothing can be shown, or a container that ends in zeros.
     """
     kind = raw_kind(data)
     if kind is not None:
         return open_raw(data, kind)
+    sound, lost = without_zeros(data), lost_in_zeros(data)
     try:
-        return Opened(_open(data), data)
+        opened = _opened(sound)
     except _DATA_ERRORS:
-        if data.startswith(_JPEG_START):
-            aside = "damaged: its index of further pictures is broken"
-            return Opened(JpegImageFile(BytesIO(data)), data, aside)
-        bare = _bare_png(data)
-        if bare is None:
+        if lost is None:
             raise
-    return Opened(_open(bare), bare, "damaged: its text or colour profile is broken")
+        raise RefusalError(OutcomeKind.CORRUPT, lost.reason) from None
+    return replace(opened, zeros=len(sound) < len(data), lost=lost)
 
 
 def open_stamp(data: bytes, why: str) -> Opened:
@@ -126,14 +126,18 @@ def decode(opened: Opened, wanted: int) -> tuple[Image.Image, Damage | None]:
 
     Raises:
         What the decoder raises, when nothing can be shown.
+        RefusalError: what a container holds was cut off.
     """
     image = opened.image
+    if opened.lost is not None and not (opened.lost.may_be_flat and _is_flat_below(image)):
+        raise RefusalError(OutcomeKind.CORRUPT, opened.lost.reason)
     from_bottom = _is_stored_from_bottom(image)
     try:
         image.load()
     except _DATA_ERRORS as error:
         picture = _salvaged(image, opened.data, wanted, error)
-        return picture, damage_in(picture, cause_of(error), from_bottom=from_bottom)
+        cause = cause_of(error, zeros=opened.zeros)
+        return picture, damage_in(picture, cause, from_bottom=from_bottom, coarse=_is_refined(image))
     return image, None
 
 
@@ -159,6 +163,19 @@ def _coefficient_bytes(image: ImageFile, stored: tuple[int, int]) -> int:
 
 def _open(data: bytes) -> ImageFile:
     return Image.open(BytesIO(data), formats=_formats())
+
+
+def _opened(data: bytes) -> Opened:
+    try:
+        return Opened(_open(data), data)
+    except _DATA_ERRORS:
+        if data.startswith(_JPEG_START):
+            aside = "damaged: its index of further pictures is broken"
+            return Opened(JpegImageFile(BytesIO(data)), data, aside)
+        bare = _bare_png(data)
+        if bare is None:
+            raise
+    return Opened(_open(bare), bare, "damaged: its text or colour profile is broken")
 
 
 def _formats() -> tuple[str, ...]:
@@ -206,6 +223,19 @@ def _is_stored_from_bottom(image: ImageFile) -> bool:
     codec, *_, arguments = tuple(image.tile[0]) if image.tile else ("", None)
     # Pillow tells these two decoders the direction of rows among their arguments.
     return codec in ("raw", "tga_rle") and isinstance(arguments, tuple) and -1 in arguments
+
+
+def _is_flat_below(image: ImageFile) -> bool:
+    try:
+        image.load()
+    except _DATA_ERRORS:
+        return False
+    return ends_in_one_colour(image)
+
+
+def _is_refined(image: ImageFile) -> bool:
+    """Whether the data tell the whole picture first, and its details after that."""
+    return image.format == "JPEG2000" or bool(image.info.get("progressive"))
 
 
 def _is_interlaced(image: ImageFile) -> bool:

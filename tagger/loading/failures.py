@@ -19,6 +19,8 @@ from PIL import Image, UnidentifiedImageError
 from tagger.loading.magic import Signature, is_blank, looks_like_text, signature_of
 from tagger.values import OutcomeKind
 
+NOT_ENOUGH_MEMORY = "there is not enough memory to decode it"
+
 _ENDS_EARLY = re.compile(
     r"truncat|unexpected end|not enough|end of file|reached eof|incomplete|only got|too short|"
     r"requires a buffer|insufficient",
@@ -61,7 +63,7 @@ def explain(error: Exception, data: bytes, max_pixels: int, *, opened: str | Non
         found = _BOMB.search(str(error))
         return OutcomeKind.TOO_LARGE, too_many_pixels(int(found[1]) if found else None, max_pixels)
     if isinstance(error, MemoryError):
-        return OutcomeKind.TOO_LARGE, "there is not enough memory to decode it"
+        return OutcomeKind.TOO_LARGE, NOT_ENOUGH_MEMORY
     signature = signature_of(data)
     if opened is None and (signature is None or signature.decoder not in Image.OPEN):
         return _never_a_picture(data, signature)
@@ -77,9 +79,12 @@ def too_many_pixels(pixels: int | None, limit: int) -> str:
     return f"{counted}, the limit is {limit / 1e6:.4g} megapixels (TAGGER_MAX_PIXELS)"
 
 
-def cause_of(error: Exception) -> str:
-    """What is wrong with the data of a picture of which something can still be shown."""
-    return "the file ends early" if _ENDS_EARLY.search(str(error)) else "its data is broken"
+def cause_of(error: Exception, *, zeros: bool) -> str:
+    """What is wrong with the data of a picture of which something can still be shown; ``zeros``: the
+    file goes on behind them, with nothing but zeros."""
+    if not _ENDS_EARLY.search(str(error)):
+        return "its data is broken"
+    return "the rest of the file is zeros" if zeros else "the file ends early"
 
 
 def _never_a_picture(data: bytes, signature: Signature | None) -> tuple[OutcomeKind, str]:

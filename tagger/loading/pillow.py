@@ -8,7 +8,8 @@ says what is missing (``damaged: the file ends early; the lower 30% of the pictu
 With less, it is ``corrupt``: tags of a strip of sky help nobody. That holds for JPEG, PNG, GIF,
 TIFF, BMP and all that are decoded row by row; a progressive JPEG is taken as coarse as it is. WebP,
 AVIF, HEIF and JPEG XL are all or nothing by their decoders, interlaced PNG and GIF by their nature.
-Errors that the decoder itself passes over (noise within a JPEG) are not known here.
+A file that keeps its length and ends in zeros counts as one that ends where they begin. Errors that
+the decoder itself passes over (noise within a JPEG) are not known here.
 
 **Limits.** Bytes are limited where files are read. Pixels are counted from the header, before
 anything is decoded; so is the memory that decoding will take, of which all threads together hold
@@ -180,6 +181,11 @@ def _note(damage: Damage | None, aside: str | None, turn: int) -> str | None:
     if damage.kept < _LEAST_KEPT:
         kept = "nothing" if damage.kept == 0 else f"no more than {max(1, 100 - missing)}%"
         raise RefusalError(OutcomeKind.CORRUPT, f"{damage.cause}; {kept} of the picture is there")
-    if missing == 0:
-        return f"damaged: {damage.cause}; next to nothing of the picture is missing"
-    return f"damaged: {damage.cause}; the {side} {missing}% of the picture is missing"
+    if missing:
+        what = f"the {side} {missing}% of the picture is missing"
+    elif damage.coarse:
+        what = "the picture is coarser than it was"
+    else:
+        what = "next to nothing of the picture is missing"
+    note = f"damaged: {damage.cause}; {what}"
+    return f"{aside}; {note}" if aside else note

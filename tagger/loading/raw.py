@@ -33,6 +33,7 @@ from tagger.loading.facts import STATED, Exif, exif_tags, image_facts, orientati
 from tagger.loading.failures import RefusalError
 from tagger.loading.geometry import Size, swaps_sides, upright_size
 from tagger.loading.opened import Opened
+from tagger.loading.zeros import without_zeros
 from tagger.values import OutcomeKind
 
 if TYPE_CHECKING:
@@ -203,8 +204,9 @@ def _preview(library: ModuleType, raw: rawpy.RawPy) -> Opened | None:
 
 def _jpeg_preview(data: bytes) -> Opened | None:
     try:
-        image = JpegImageFile(BytesIO(data))
-        return Opened(image, data, exif=exif_tags(image.getexif()))
+        sound = without_zeros(data)
+        image = JpegImageFile(BytesIO(sound))
+        return Opened(image, sound, exif=exif_tags(image.getexif()), zeros=len(sound) < len(data))
     except Exception:  # a preview in another format, or broken: the RAW itself is there
         return None
 

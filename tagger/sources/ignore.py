@@ -7,6 +7,7 @@ overrides an outer one, and what lies in an ignored folder cannot be brought bac
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,8 +47,8 @@ def rules_in(folder: str, outer: IgnoreRules | None) -> IgnoreRules | None:
     """The rules that hold in ``folder``: its own file's over ``outer``.
 
     Raises:
-        SourceError: there is a file, and it cannot be read or has a line that is no pattern. The
-            folder must then be left alone, since a person may have wanted it so.
+        SourceError: there is a file, and it cannot be read, is UTF-16, or has a line that is no
+            pattern. The folder must then be left alone, since a person may have wanted it so.
     """
     path = f"{folder.rstrip('/')}/{IGNORE_FILE}"
     try:
@@ -79,7 +80,11 @@ def rules_above(top: str, folder: str) -> IgnoreRules | None:
 
 def _lines(path: str) -> list[str]:
     with open_regular(path) as file:
-        return os.fsdecode(file.read(_LARGEST)).splitlines()
+        text = file.read(_LARGEST)
+    # Editors of Windows put a mark in front, which would be taken for a part of the first pattern.
+    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise SourceError(f"its {IGNORE_FILE} is UTF-16, in which no line is a pattern: save it as UTF-8")
+    return os.fsdecode(text.removeprefix(codecs.BOM_UTF8)).splitlines()
 
 
 def _spec(lines: Sequence[str]) -> GitIgnoreSpec:

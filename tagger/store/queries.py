@@ -9,9 +9,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, select, text, update
 
-from tagger.store.catalog import under
+from tagger.store.catalog import Scope, under, within
+from tagger.store.ledger import PASSING
 from tagger.store.schema import ImageRow, ModelRow, RunRow, TaggingRow, VerdictRow
 from tagger.store.session import now
+from tagger.values import OutcomeKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,25 @@ def known(connection: Connection, prefixes: Sequence[str]) -> tuple[int, int]:
         .where(under(prefixes))
     )
     return images.scalar_one(), verdicts.scalar_one()
+
+
+def failed(connection: Connection, model_id: int, scope: Scope) -> int:
+    """How many present images in ``scope`` failed with the model for what their bytes are.
+
+    What failed for its place's sake is not counted: every scan looks at it again.
+    """
+    lasting = [kind.value for kind in OutcomeKind if not kind.tagged and kind not in PASSING]
+    return connection.execute(
+        select(func.count())
+        .select_from(TaggingRow)
+        .join(ImageRow, ImageRow.id == TaggingRow.image_id)
+        .where(
+            TaggingRow.model_id == model_id,
+            TaggingRow.outcome.in_(lasting),
+            ImageRow.vanished_at.is_(None),
+            within(scope),
+        )
+    ).scalar_one()
 
 
 def image_report(connection: Connection, image_id: int) -> ImageReport:

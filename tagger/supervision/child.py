@@ -18,13 +18,16 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tagger.loading import PillowLoader
+from tagger.loading import NOT_ENOUGH_MEMORY, PillowLoader
 from tagger.sources import read
-from tagger.supervision.messages import FREE, Known, Need, Purpose, Ready, Setup
+from tagger.supervision.messages import FREE, Done, Known, Need, Purpose, Ready, Setup
 from tagger.values import ImageRef, Limits, LoadedImage, LoadFailure
 
 _SPARE_MEMORY = 256 * 2**20
-"""What resizing and colours may take beside the file and the picture."""
+"""What resizing, colours and a decoder's own tables may take beside the file and the picture."""
+_KEPT_MEMORY = 128 * 2**20
+"""Bytes that may stay with the process after an image: allocators keep some, leaks keep more."""
+_KEPT_FILES = 8
 _OUTPUT = 2**20
 """Bytes that this process may write to any file: what decoders print, and no more."""
 
@@ -35,14 +38,33 @@ def main() -> None:
     connection: Connection = Connection(int(sys.argv[1]))
     setup: Setup = connection.recv()
     _die_with_watcher()
-    _confine(setup.limits)
     work = _Work(connection, setup)
+    _confine(setup.limits)
+    before = _Belongings.now()
     with suppress(EOFError, ConnectionError):
         connection.send(Ready())
         while True:
             ref: ImageRef = connection.recv()
-            answer = work.load(ref)
-            connection.send(answer)
+            result = work.load(ref)
+            ran_out = isinstance(result, LoadFailure) and result.reason == NOT_ENOUGH_MEMORY
+            connection.send(Done(result, fit=not ran_out and _Belongings.now().are_like(before)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Belongings:
+    """What this process holds: memory in bytes, and open files; 0 where the system does not say."""
+
+    memory: int
+    files: int
+
+    @classmethod
+    def now(cls) -> _Belongings:
+        return cls(_data_bytes(), _open_files())
+
+    def are_like(self, before: _Belongings) -> bool:
+        """Whether what was loaded since left nothing behind."""
+        memory, files = self.memory - before.memory, self.files - before.files
+        return memory <= _KEPT_MEMORY and files <= _KEPT_FILES
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +76,7 @@ class _Asking:
 
     @contextmanager
     def taking(self, amount: int) -> Iterator[None]:
-        """Wait until the watcher grants it; it is given back with the image."""
+        """Wait until the watcher grants it. It is given back with the image, or with the next need."""
         self.work.need(Purpose.DECODING, amount)
         yield
 
@@ -104,18 +126,18 @@ def _die_with_watcher() -> None:
     that hangs outlives a watcher that was killed.
     """
     signal.signal(signal.SIGIO, signal.SIG_DFL)
-    fcntl.fcntl(sys.stdin, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(sys.stdin, fcntl.F_SETOWN, -os.getpgrp())  # and whatever a decoder forks
     fcntl.fcntl(sys.stdin, fcntl.F_SETFL, fcntl.fcntl(sys.stdin, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _confine(limits: Limits) -> None:
-    """No core dumps, no files written, no more memory than the limits speak of; and when the
-    machine runs out of memory, this process is the one to go."""
+    """No core dumps, no files written, no more memory than all that the limits speak of; and when
+    the machine runs out of memory, this process is the one to go."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _lower(resource.RLIMIT_FSIZE, _OUTPUT)
-    memory = _data_bytes()
-    if memory is not None:
-        _lower(resource.RLIMIT_DATA, memory + limits.max_memory + limits.max_bytes + _SPARE_MEMORY)
+    data = _data_bytes()
+    if data:  # else the system does not enforce it either (macOS)
+        _lower(resource.RLIMIT_DATA, data + limits.max_memory + limits.max_bytes + _SPARE_MEMORY)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
 
@@ -126,14 +148,21 @@ def _lower(kind: int, amount: int) -> None:
     resource.setrlimit(kind, (most, most))
 
 
-def _data_bytes() -> int | None:
-    """What the system counts against RLIMIT_DATA today; None where it does not say (macOS, which
-    does not enforce the limit either)."""
+def _data_bytes() -> int:
+    """What the system counts against RLIMIT_DATA; 0 where it does not say (macOS)."""
     try:
-        lines = Path("/proc/self/status").read_text().splitlines()
+        pages = int(Path("/proc/self/statm").read_text().split()[5])  # data and stack, proc(5)
     except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:")), None)
+        return 0
+    return pages * resource.getpagesize()
+
+
+def _open_files() -> int:
+    """How many; 0 where the system does not say."""
+    try:
+        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 -- only to be counted
+    except OSError:
+        return 0
 
 
 if __name__ == "__main__":

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 
+from tagger.errors import LoadingError
 from tagger.loading import Budget
-from tagger.supervision.messages import Known, Need, Purpose, Setup
-from tagger.supervision.process import Clock, DiedError, LoadingProcess, OverdueError
+from tagger.supervision.messages import Done, Known, Need, Purpose, Setup
+from tagger.supervision.process import Clock, DiedError, LoadingProcess, OverdrawnError, OverdueError
 from tagger.values import DEATHS, ImageRef, LoadedImage, LoadFailure, OutcomeKind
 
 SLOW_SECONDS = 2.0
 """An image that takes longer is waited for aside, and another process loads in its place."""
 SPARE = 8
 """Processes, at least, that may be waited for aside."""
+
+SPARE_MEMORY = 256 * 2**20
+"""Bytes that a process may hold beside what it asked for, before it is tried alone: what is needed
+without asking, what opening takes for some formats, and a decoder's own tables."""
+STARTS = 3
+"""So many processes in a row may fail to come up before the run is given up."""
 
 Wanted = Callable[[bytes], bool]
 """Whether the content of this SHA-256 is to be loaded."""
@@ -45,10 +51,10 @@ class Loaders:
         self._setup = setup
         self._on_death = on_death
         self._slots = threading.Semaphore(processes)
-        # Whoever holds memory for a picture holds that for its file already, so that no two can
-        # wait for each other.
-        self._files = Budget(setup.limits.max_bytes)
-        self._decoding = Budget(setup.limits.max_memory)
+        self._budgets = {
+            Purpose.FILE: Budget(setup.limits.max_bytes),
+            Purpose.DECODING: Budget(setup.limits.max_memory),
+        }
         self._lock = threading.Lock()
         self._busy: set[LoadingProcess] = set()
         self._abandoned = False
@@ -72,15 +78,20 @@ class Loaders:
             LoadingError: no process can be started.
             AbandonedError: :meth:`abandon` was called.
         """
-        once, cause = _Once(ref, wanted), "an earlier run"
+        once, cause, deaths, overdrawn = _Once(ref, wanted), "an earlier run", ref.deaths, False
         with _Slot(self._slots) as slot:
-            for deaths in range(ref.deaths, DEATHS):
+            while deaths < DEATHS:
+                # The last time with all memory for itself, so that it was not the others who used
+                # it up; and so with what needs more than its header says.
+                alone = overdrawn or deaths + 1 == DEATHS
                 try:
-                    return self._attempt(ref, once, slot, alone=deaths > 0)
+                    return self._attempt(ref, once, slot, alone=alone)
+                except OverdrawnError:
+                    overdrawn = True
                 except DiedError as death:
-                    cause = str(death)
-                if deaths + 1 < DEATHS:
-                    self._on_death(ref)
+                    cause, deaths = str(death), deaths + 1
+                    if deaths < DEATHS:
+                        self._on_death(ref)
         reason = f"loading it killed the process that did, {DEATHS} times; the last by {cause}"
         return once.failure(OutcomeKind.QUARANTINED, reason)
 
@@ -110,76 +121,78 @@ class Loaders:
     def _attempt(
         self, ref: ImageRef, once: _Once, slot: _Slot, *, alone: bool
     ) -> LoadedImage | LoadFailure | None:
-        """One process, one image; raises :class:`DiedError` when it did not survive it."""
+        """One process, one image.
+
+        Raises :class:`DiedError` when it did not survive it, :class:`OverdrawnError` when it is to
+        be tried ``alone``.
+        """
         limit = self._setup.limits.max_seconds
-        once.asked = False
-        with ExitStack() as held:
+        once.begin()
+        with _Share(self._budgets, slot, lambda: self._abandoned) as share:
             if alone:
-                # With all memory for itself, so that it was not the others who used it up.
-                held.enter_context(self._files.taking(self._files.total))
-                held.enter_context(self._decoding.taking(self._decoding.total))
+                share.take_all()
             process = self._take(ref)
             try:
-                result = self._conversation(
-                    process, once, Clock(limit, SLOW_SECONDS, slot.leave), None if alone else held
-                )
+                done = self._conversation(process, once, Clock(limit, SLOW_SECONDS, slot.leave), share)
             except OverdueError:
                 self._drop(process)
                 return _overdue(once, limit)
             except BaseException:
                 self._drop(process)
                 raise
-            self._give_back(process)
-            return result
+            self._give_back(process) if done.fit else self._drop(process)
+        if once.changed:
+            reason = "the file changed while it was tried again; is something writing it?"
+            return once.failure(OutcomeKind.UNREADABLE, reason)
+        return done.result
 
-    def _conversation(
-        self, process: LoadingProcess, once: _Once, clock: Clock, held: ExitStack | None
-    ) -> LoadedImage | LoadFailure | None:
-        """Answer what the process asks until it is through; ``held`` is None if it has all memory."""
+    def _conversation(self, process: LoadingProcess, once: _Once, clock: Clock, share: _Share) -> Done:
+        """Answer what the process asks until it is through."""
         while True:
-            match process.receive(clock):
+            match process.receive(clock, share.allowed()):
                 case Need(purpose, amount):
-                    if held is not None:
-                        budget = self._files if purpose is Purpose.FILE else self._decoding
-                        held.enter_context(budget.taking(amount))
+                    share.take(purpose, amount)
                     process.send(True)
                 case Known(digest):
                     process.send(once(digest))
-                case None if once.changed:
-                    reason = "the file changed while it was tried again; is something writing it?"
-                    return once.failure(OutcomeKind.UNREADABLE, reason)
-                case LoadedImage() | LoadFailure() | None as result:
-                    return result
+                case Done() as done:
+                    return done
                 case other:
-                    raise DiedError(f"nonsense: {type(other).__name__}")
+                    raise DiedError(f"it talks nonsense: {type(other).__name__}")
 
     # -- processes ------------------------------------------------------------------------
 
     def _take(self, ref: ImageRef) -> LoadingProcess:
         """A process that has begun with the image.
 
-        One that died while it was idle is no fault of this image: the next is taken.
+        One that died while it was idle, or while it came up, is no fault of this image: the next is
+        taken, until too many in a row do not come up.
         """
+        failures = 0
         while True:
-            process, is_new = self._next()
+            process = self._next()
             try:
                 process.wait_ready()
                 process.begin(ref)
                 return process
-            except BaseException as fault:
+            except DiedError:
                 self._drop(process)
-                if is_new or not isinstance(fault, DiedError):
+            except LoadingError:
+                self._drop(process)
+                failures += 1
+                if failures == STARTS:
                     raise
+            except BaseException:
+                self._drop(process)
+                raise
 
-    def _next(self) -> tuple[LoadingProcess, bool]:
+    def _next(self) -> LoadingProcess:
         with self._lock:
             if self._abandoned:
                 raise AbandonedError
-            process = self._idle.pop() if self._idle else None
-            is_new = process is None
-            process = process or LoadingProcess(self._setup)
+            process = self._idle.pop() if self._idle else LoadingProcess(self._setup)
             self._busy.add(process)
-            return process, is_new
+            return process
 
     def _give_back(self, process: LoadingProcess) -> None:
         with self._lock:
@@ -207,6 +220,10 @@ class _Once:
         self.changed = False
         """Whether this attempt read other bytes than the first, about which nobody was asked."""
 
+    def begin(self) -> None:
+        """Another attempt."""
+        self.asked = False
+
     def __call__(self, digest: bytes) -> bool:
         self.asked = True
         if self.digest is None:
@@ -216,8 +233,59 @@ class _Once:
         return not self.changed
 
     def failure(self, kind: OutcomeKind, reason: str) -> LoadFailure:
-        """Why there is no picture of this content."""
-        return LoadFailure(self._image_id, kind, reason, self.digest)
+        """Why there is no picture; of the content, unless it is the place that is at fault."""
+        digest = None if kind is OutcomeKind.UNREADABLE else self.digest
+        return LoadFailure(self._image_id, kind, reason, digest)
+
+
+class _Share:
+    """What one image holds of the memory.
+
+    Whoever holds memory for decoding holds that for the file already, and a new need takes the
+    place of the old one, so that no two can wait for each other, nor one for itself.
+    """
+
+    def __init__(
+        self, budgets: Mapping[Purpose, Budget], slot: _Slot, is_given_up: Callable[[], bool]
+    ) -> None:
+        self._budgets = budgets
+        self._slot = slot
+        self._is_given_up = is_given_up
+        self._held: dict[Purpose, int] = {}
+        self._has_all = False
+
+    def take(self, purpose: Purpose, amount: int) -> None:
+        """Wait for it, and let another image load meanwhile; raises :class:`AbandonedError`."""
+        if self._has_all:
+            return
+        budget = self._budgets[purpose]
+        budget.give(self._held.pop(purpose, 0))
+        if not budget.take(amount, self._goes_on_waiting):
+            raise AbandonedError
+        self._held[purpose] = amount
+
+    def take_all(self) -> None:
+        """Wait until nobody else holds anything; raises :class:`AbandonedError`."""
+        for purpose, budget in self._budgets.items():
+            self.take(purpose, budget.total)
+        self._has_all = True
+
+    def allowed(self) -> int | None:
+        """How much a process may hold that was granted this; None for one that has all."""
+        return None if self._has_all else sum(self._held.values()) + SPARE_MEMORY
+
+    def _goes_on_waiting(self) -> bool:
+        self._slot.leave()
+        return not self._is_given_up()
+
+    def __enter__(self) -> _Share:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for purpose, amount in self._held.items():
+            self._budgets[purpose].give(amount)
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 The watcher sends a :class:`Setup`, once, and then one :class:`~tagger.values.ImageRef` at a time.
 The process answers with any number of :class:`Need` and at most one :class:`Known`, each of which
-waits for a yes or no, and then with the loaded image or the failure, or with None after a no.
+waits for a yes or no, and then with a :class:`Done`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Memory is needed, in bytes; the process goes on when it is told that it may."""
+    """Memory is needed, in bytes, instead of what was needed for this before; the process goes on
+    when it is told that it may."""
 
     purpose: Purpose
     amount: int
@@ -53,7 +54,16 @@ class Known:
     digest: bytes
 
 
-Answer = Ready | Need | Known | LoadedImage | LoadFailure | None
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The image or why there is none; None after a no. ``fit`` is false when the process is not as
+    it was before (a decoder kept memory or files), and another is to take its place."""
+
+    result: LoadedImage | LoadFailure | None
+    fit: bool
+
+
+Answer = Ready | Need | Known | Done
 """All that a process says."""
 
 FREE = 8_000_000

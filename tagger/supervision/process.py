@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import cast
 
@@ -26,6 +30,8 @@ _GLANCE = 0.25
 """Seconds between two looks at the clock while a process is silent."""
 _REAP_SECONDS = 2.0
 """A killed process that is still there then waits for a disk; it goes when that answers."""
+_SENTENCE_SECONDS = 10
+"""In so much time what was begun to be said is said: a picture takes less than a thousandth."""
 _SAID = 2**16
 """Bytes that a pipe holds: what a process may have printed over one image."""
 
@@ -35,7 +41,11 @@ class DiedError(Exception):
 
 
 class OverdueError(Exception):
-    """The process has been silent for longer than its image may take."""
+    """The process has been waited for longer than its image may take."""
+
+
+class OverdrawnError(Exception):
+    """The process holds much more memory than it asked for."""
 
 
 class Clock:
@@ -68,13 +78,26 @@ class LoadingProcess:
 
         Raises :class:`LoadingError` when the system cannot start one more.
         """
-        self._connection, theirs = Pipe()
-        # What decoders print ends here. Writing never waits: what does not fit is lost.
-        self._words, words = os.pipe()
-        os.set_blocking(self._words, False)
-        os.set_blocking(words, False)
         self._ready = self._killed = False
+        self._worked = 0.0
+        self._held_before = 0
         try:
+            self._start()
+        except OSError as fault:
+            raise LoadingError(f"a process that loads images cannot be started: {fault}") from fault
+        with suppress(OSError):  # if it is gone already, whoever waits for it will say so
+            self._connection.send(setup)
+
+    def _start(self) -> None:
+        with ExitStack() as undone:
+            self._connection, theirs = Pipe()
+            undone.enter_context(self._connection)
+            _bound_reading(self._connection)
+            # What decoders print ends here. Writing never waits: what does not fit is lost.
+            self._words, words = os.pipe()
+            undone.callback(os.close, self._words)
+            os.set_blocking(self._words, False)
+            os.set_blocking(words, False)
             with theirs, os.fdopen(words, "wb") as said:
                 self._process = subprocess.Popen(
                     [*_COMMAND, str(theirs.fileno())],
@@ -83,12 +106,9 @@ class LoadingProcess:
                     stderr=said,
                     env=_environment(),
                     pass_fds=[theirs.fileno()],
+                    start_new_session=True,  # so that what a decoder forks can be ended too
                 )
-            self._watched = psutil.Process(self._process.pid)
-            self._worked = 0.0
-            self._connection.send(setup)
-        except (OSError, psutil.Error) as fault:
-            raise LoadingError(f"a process that loads images cannot be started: {fault}") from fault
+            undone.pop_all()
 
     def wait_ready(self) -> None:
         """Return once it is up. Raises :class:`LoadingError` when it does not come up."""
@@ -96,6 +116,7 @@ class LoadingProcess:
             return
         try:
             self._ready = isinstance(self.receive(Clock(_START_SECONDS, _START_SECONDS, _nothing)), Ready)
+            self._held_before = self._held()
         except (DiedError, OverdueError) as fault:
             said = str(fault) or f"it is not up after {_START_SECONDS:.0f} seconds"
             raise LoadingError(f"a process that loads images does not start: {said}") from fault
@@ -112,16 +133,21 @@ class LoadingProcess:
         except OSError as fault:
             raise self._died() from fault
 
-    def receive(self, clock: Clock) -> Answer:
-        """What it says next.
+    def receive(self, clock: Clock, allowed: int | None = None) -> Answer:
+        """What it says next; ``allowed`` are the bytes that it may hold beside what it began with.
 
-        Raises :class:`DiedError`, or :class:`OverdueError` when it says nothing in time.
+        Raises :class:`DiedError`, or :class:`OverdueError` when it says nothing in time, or
+        :class:`OverdrawnError` when it is seen to hold more.
         """
         while not self._polled(clock):
+            if allowed is not None and self._held() > self._held_before + allowed:
+                raise OverdrawnError
             if self._killed:
                 raise DiedError("it was ended")
         try:
             return cast("Answer", self._connection.recv())
+        except BlockingIOError as fault:
+            raise DiedError("it stopped in the middle of a word") from fault
         except (EOFError, OSError) as fault:
             raise self._died() from fault
         except Exception as fault:  # unpickling what a damaged process says may raise anything
@@ -131,33 +157,49 @@ class LoadingProcess:
         """End it at once, from any thread; whoever talks to it meets :class:`DiedError`, even if the
         process cannot end since a disk does not answer."""
         self._killed = True
-        self._process.kill()
+        self._end()
 
     def close(self) -> None:
         """End it and clear away what is left."""
-        self._process.kill()
+        self._end()
         self._connection.close()
         if self._process.stdin is not None:
             self._process.stdin.close()
         self._exit_code()
         os.close(self._words)
 
+    def _end(self) -> None:
+        """Kill it and whatever it has forked."""
+        with suppress(ProcessLookupError, PermissionError):  # nobody is left
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
+
     def _polled(self, clock: Clock) -> bool:
         began = time.monotonic()
         if self._connection.poll(_GLANCE):
             return True
+        if self._process.poll() is not None and not self._connection.poll():
+            raise self._died()  # something that it forked keeps the line open
         clock.count(self._used(time.monotonic() - began))
         return False
 
     def _used(self, seconds: float) -> float:
         """How much of the time it computed or slept, and was not just waiting for its turn."""
         try:
-            worked, self._worked = self._worked, sum(self._watched.cpu_times()[:2])
-            if self._watched.status() == psutil.STATUS_RUNNING:
+            watched = psutil.Process(self._process.pid)
+            worked, self._worked = self._worked, sum(watched.cpu_times()[:2])
+            if watched.status() == psutil.STATUS_RUNNING:
                 return min(seconds, self._worked - worked)
         except psutil.Error:
             pass  # it is gone, as the next word from it will tell
         return seconds
+
+    def _held(self) -> int:
+        """Bytes of memory that are its own at the moment."""
+        try:
+            return int(psutil.Process(self._process.pid).memory_info().rss)
+        except psutil.Error:
+            return 0  # it is gone, as the next word from it will tell
 
     def _died(self) -> DiedError:
         return DiedError(_cause(self._exit_code()) + self._last_words())
@@ -167,7 +209,7 @@ class LoadingProcess:
         try:
             return self._process.wait(_REAP_SECONDS)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self._end()
             threading.Thread(target=self._process.wait, daemon=True).start()
             return None
 
@@ -183,6 +225,12 @@ class LoadingProcess:
             return os.read(self._words, _SAID)
         except BlockingIOError:
             return b""
+
+
+def _bound_reading(connection: Connection) -> None:
+    """Let no read from the socket wait for ever: a process may be stopped in mid-sentence."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", _SENTENCE_SECONDS, 0))
 
 
 def _nothing() -> None:

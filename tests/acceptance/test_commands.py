@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 
 from tagger.store.session import Database
 
-from .conftest import Tagger
+from .conftest import TAGGER, Tagger
 
 Ask = Callable[[str, str], list[tuple[Any, ...]]]
 
@@ -48,7 +50,7 @@ def test_show_tags_and_status(tagger: Tagger, photos: Path) -> None:
 
 def test_forget_leaves_no_trace(tagger: Tagger, photos: Path) -> None:
     tagger("tag", photos)
-    assert tagger.json("forget", photos / "trip") == {"forgotten": 5}
+    assert tagger.json("forget", photos / "trip", "--yes") == {"forgotten": 5}
     assert {row[0].rsplit("/", 1)[1] for row in tagger.rows("SELECT uri FROM image_info")} == {
         "broken.jpg",
         "note.unknown",
@@ -96,9 +98,10 @@ def test_the_doctor_finds_what_is_wrong_and_how_to_mend_it(tagger: Tagger) -> No
         "weights",
         "codecs",
     }
-    ill = Tagger({**tagger.env, "TAGGER_BROKER_URL": "redis://127.0.0.1:1/0"}, tagger.folder)
-    out = ill("doctor", code=1)
+    wrong = {"TAGGER_BROKER_URL": "redis://127.0.0.1:1/0", "TAGGER_MODEL": "efficientnet-lite9"}
+    out = Tagger({**tagger.env, **wrong}, tagger.folder)("doctor", code=1)
     assert "does not answer" in out and "to mend" in out
+    assert "'efficientnet-lite9'" in out and "correct TAGGER_MODEL: efficientnet-lite0, " in out
 
 
 @pytest.mark.parametrize(
@@ -125,8 +128,10 @@ def test_a_damaged_database_is_named_as_such(tagger: Tagger, command: tuple[str,
     assert "no SQLite database, or a damaged one" in out and "Traceback" not in out
 
 
-def test_forgetting_what_people_said_must_be_meant(tagger: Tagger, photos: Path) -> None:
+def test_forgetting_must_be_meant(tagger: Tagger, photos: Path) -> None:
     tagger("tag", photos)
+    assert "7 photos would be forgotten: say --yes" in tagger("forget", photos, code=2)
+    assert tagger("forget", photos, "--json", code=2)
     with sqlite3.connect(tagger.folder / "tagger.db") as connection:
         connection.execute(
             "INSERT INTO verdicts (image_id, tag_id, verdict, decided_at) "
@@ -134,7 +139,7 @@ def test_forgetting_what_people_said_must_be_meant(tagger: Tagger, photos: Path)
             "WHERE i.uri LIKE '%ocelot.jpg' AND t.name = 'cat'"
         )
     connection.close()
-    assert "1 verdict of people would be lost" in tagger("forget", photos, code=2)
+    assert "7 photos and 1 verdict of people" in tagger("forget", photos, code=2)
     assert tagger.json("forget", photos, "--yes") == {"forgotten": 7}
 
 
@@ -171,3 +176,27 @@ def test_json_is_json_and_nothing_else(tagger: Tagger, photos: Path) -> None:
     tagger("tag", photos, "--no-progress")
     for arguments in (("tags",), ("status",), ("models",), ("show", "ocelot.jpg"), ("search", "animal")):
         json.loads(tagger(*arguments, "--json"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [("tags",), ("db", "path"), ("models", "--json"), ("--help",)])
+def test_output_that_cannot_be_written_is_an_error(tagger: Tagger, arguments: tuple[str, ...]) -> None:
+    tagger("db", "upgrade")
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(
+            [*TAGGER, *arguments], env=tagger.env, stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert run.returncode == 3
+    assert run.stderr.decode() == "error: the output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("arguments", [("tags",), ("db", "path"), ("models", "--json"), ("--help",)])
+def test_a_reader_that_has_gone_is_no_error(tagger: Tagger, arguments: tuple[str, ...]) -> None:
+    tagger("db", "upgrade")
+    reading, writing = os.pipe()
+    os.close(reading)
+    run = subprocess.run(
+        [*TAGGER, *arguments], env=tagger.env, stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+    assert (run.returncode, run.stderr) == (141, b"")

@@ -34,12 +34,14 @@ def test_a_folder_becomes_tags(tagger: Tagger, photos: Path) -> None:
 
 
 def test_a_second_run_opens_no_file_and_says_so(tagger: Tagger, photos: Path) -> None:
-    tagger("tag", photos)
+    assert "Tagged 5 of 7 images in" in tagger("tag", photos)
     before = _statuses(tagger)
     for file in photos.rglob("*.*"):
         os.utime(file, ns=(1, file.stat().st_mtime_ns))
     out = tagger("tag", photos)
-    assert "no file was opened" in out
+    assert "no file is new or changed. 2 could not be tagged before" in out and "--retry-failed" in out
+    assert tagger.json("tag", photos)["failed_before"] == 2
+    assert "all is tagged, and no file was opened" in tagger("tag", photos / "trip")
     assert _statuses(tagger) == before
     opened = [file for file in photos.rglob("*.*") if file.is_file() and file.stat().st_atime_ns != 1]
     assert opened == []
@@ -147,6 +149,17 @@ def test_an_absent_root_inside_another_marks_nothing(tagger: Tagger, photos: Pat
     assert report["left"] == 0
 
 
+def test_an_absent_root_keeps_what_it_held_before_it_was_named(tagger: Tagger, photos: Path) -> None:
+    tagger("tag", photos)
+    (photos / "trip").rename(photos.parent / "unmounted")
+    (photos / "trip").mkdir()
+    named = Tagger({**tagger.env, "TAGGER_ROOTS": f"s={photos / 'trip'}"}, tagger.folder)
+    report = named.json("tag", photos)
+    assert "nothing beneath it was touched" in report["warnings"][0]
+    assert (report["scan"]["vanished"], report["left"]) == (0, 0)
+    assert tagger.rows("SELECT COUNT(*) FROM image_info WHERE vanished_at IS NOT NULL") == [(0,)]
+
+
 def test_a_folder_tagged_only_at_its_new_place_has_moved(tagger: Tagger, photos: Path) -> None:
     tagger("tag", photos / "trip")
     (photos / "trip").rename(photos / "elsewhere")
@@ -176,6 +189,8 @@ def test_a_signal_ends_the_run_in_order(tagger: Tagger, many: Path, stop: signal
     assert tagger.rows("SELECT COUNT(*) FROM leases") == [(0,)]
     attempts = tagger.rows("SELECT DISTINCT attempts FROM image_status WHERE outcome = 'pending'")
     assert attempts == [(0,)], "what was handed back was no attempt"
+    (run,) = tagger.json("status")["runs"]
+    assert run["finished_at"] and run["done"] == _finished(tagger), "it tells all that was written"
 
 
 def _wait_for_more_than(tagger: Tagger, done: int) -> None:

@@ -8,6 +8,7 @@ is read from a share that does not.
 import ctypes
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from PIL import ImageFile
 
 _FOR_EVER = 1_000_000
+_KEPT: list[object] = []
 
 
 def _print_much_and_go_on() -> None:
@@ -37,9 +39,35 @@ def _complain_and_abort() -> None:
     os.abort()
 
 
+def _need_much() -> None:
+    """More than anybody could tell from the header, and no more than there is."""
+    del [bytearray(b"x") * 400_000_000][:]
+
+
+def _hoard() -> None:
+    _KEPT.append(bytearray(b"x") * 170_000_000)
+
+
+def _leave_files_open() -> None:
+    _KEPT.extend(os.dup(0) for _ in range(50))
+
+
+def _fork_and_abort() -> None:
+    if not os.fork():
+        time.sleep(_FOR_EVER)
+    os.abort()
+
+
+def _stop_in_mid_sentence() -> None:
+    """Begin to say something long on the line to the watcher."""
+    os.write(int(sys.argv[1]), b"\0\0\1\0half")
+    time.sleep(_FOR_EVER)
+
+
 def _seem_unkillable() -> None:
     """As one that waits for a dead disk: the line to the watcher stays open."""
     if not os.fork():
+        os.setsid()  # out of reach of who ends the process and its like
         time.sleep(20)
         os._exit(0)
     time.sleep(_FOR_EVER)
@@ -66,6 +94,11 @@ DEEDS = {
     b"sleep": lambda: time.sleep(_FOR_EVER),
     b"sleep with the lock": lambda: ctypes.PyDLL(None).sleep(_FOR_EVER),
     b"spin": _spin,
+    b"need much": _need_much,
+    b"hoard": _hoard,
+    b"leave files open": _leave_files_open,
+    b"fork and abort": _fork_and_abort,
+    b"stop in mid-sentence": _stop_in_mid_sentence,
     b"seem unkillable": _seem_unkillable,
     b"eat memory": _eat_memory,
     b"print": _print_much_and_go_on,

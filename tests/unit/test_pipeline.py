@@ -69,6 +69,7 @@ class Loading:
     """The first letter decides: 255 is corrupt, anything else a pixel; *missing* is, *slow* waits."""
 
     threads: int = 3
+    gone: frozenset[int] = frozenset()
     abandoned: threading.Event = field(default_factory=threading.Event)
     go_on: threading.Event = field(default_factory=threading.Event)
 
@@ -80,6 +81,8 @@ class Loading:
             return None
         if ref.uri == "slow":
             self._hang()
+        if ref.image_id in self.gone:
+            return LoadFailure(ref.image_id, OutcomeKind.MISSING, "gone since it was read")
         value = ord(ref.uri[0])
         if value == 255:
             return LoadFailure(ref.image_id, OutcomeKind.CORRUPT, "broken", digest)
@@ -251,3 +254,15 @@ def test_closing_early_abandons_what_is_being_loaded() -> None:
 def test_copies_of_what_is_being_loaded_share_its_failure() -> None:
     outcomes = _run(["\xff", "\xff", "\xff"])
     assert [outcome.kind for outcome in outcomes] == [OutcomeKind.CORRUPT] * 3
+
+
+def test_a_fault_of_the_place_is_not_shared_with_copies_elsewhere() -> None:
+    """The first was read, and gone when it was to be read again; its copies are where they were."""
+    engine = Engine()
+    refs = [ImageRef(number, "a") for number in range(6)]
+    stages = _stages(engine, Loading(gone=frozenset({0, 3})))
+    outcomes = {each.image_id: each.kind for some in pipeline.run(refs, stages) for each in some}
+    engine.close()
+    assert len(outcomes) == 6
+    assert outcomes[0] is OutcomeKind.MISSING
+    assert {outcomes[number] for number in (1, 2, 4, 5)} == {OutcomeKind.OK}

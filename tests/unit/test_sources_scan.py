@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import shutil
 import socket
@@ -195,6 +196,21 @@ def test_a_folder_whose_ignore_file_makes_no_sense_is_left_alone(tmp_path: Path)
     (event,) = [event for event in events(tmp_path) if isinstance(event, Unlisted)]
     assert event.uri_prefix == (tmp_path / "private").as_uri() + "/"
     assert ".taggerignore" in event.reason
+
+
+def test_an_ignore_file_may_begin_with_the_mark_of_an_editor(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg", "b.png", "c.gif")
+    (tmp_path / ".taggerignore").write_text("*.png\n*.gif\n", encoding="utf-8-sig")
+    assert found(tmp_path) == {"a.jpg"}
+
+
+@pytest.mark.parametrize("mark", [codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE])
+def test_an_ignore_file_in_utf_16_is_refused(tmp_path: Path, mark: bytes) -> None:
+    make(tmp_path, "a.jpg", "private/b.jpg")
+    (tmp_path / "private" / ".taggerignore").write_bytes(mark + b"*\0\n\0")
+    assert found(tmp_path) == {"a.jpg"}
+    (event,) = [event for event in events(tmp_path) if isinstance(event, Unlisted)]
+    assert "UTF-16" in event.reason
 
 
 def test_links_to_files_inside_are_found_by_their_own_name(tmp_path: Path) -> None:

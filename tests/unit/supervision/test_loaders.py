@@ -229,6 +229,77 @@ def test_what_eats_memory_is_stopped(tmp_path: Path) -> None:
         assert "memory" in _failure(bench.load(bench.bad("eat memory")), OutcomeKind.TOO_LARGE).reason
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not limit memory")
+def test_what_needs_more_than_its_header_says_is_tried_with_all_there_is(tmp_path: Path) -> None:
+    with _bench(tmp_path) as bench:
+        assert isinstance(bench.load(bench.bad("need much")), LoadedImage)
+        assert bench.deaths == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not tell")
+@pytest.mark.parametrize("deed", ["hoard", "leave files open"])
+def test_what_a_decoder_keeps_is_not_kept_from_others(tmp_path: Path, deed: str) -> None:
+    with _bench(tmp_path) as bench:
+        assert isinstance(bench.load(bench.bad("fine")), LoadedImage)
+        (first,) = _children()
+        assert isinstance(bench.load(bench.bad("fine")), LoadedImage)
+        assert _children() == [first], "else this shows nothing"
+        assert isinstance(bench.load(bench.bad(deed)), LoadedImage)
+        assert isinstance(bench.load(bench.bad("fine")), LoadedImage)
+        assert first not in _children()
+        assert bench.deaths == []
+
+
+def test_a_large_file_that_keeps_changing_does_not_wait_for_itself(tmp_path: Path) -> None:
+    """Each try needs memory for the file, in the place of the try before."""
+    path = tmp_path / "copying.ppm"
+    path.write_bytes(b"P6 2000 3000 255\n" + bytes(18_000_000))
+    done = threading.Event()
+
+    def touch() -> None:
+        while not done.wait(0.01):
+            path.touch()
+
+    toucher = threading.Thread(target=touch)
+    with _bench(tmp_path, Limits(max_bytes=20_000_000)) as bench:
+        toucher.start()
+        try:
+            result = bench.start(bench.ref(path)).result(timeout=60)
+        finally:
+            done.set()
+            toucher.join()
+    assert "keeps changing" in _failure(result, OutcomeKind.UNREADABLE).reason
+
+
+def test_a_process_that_stops_in_mid_sentence_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_SENTENCE_SECONDS", 1)
+    with _bench(tmp_path) as bench:
+        failure = _failure(bench.load(bench.bad("stop in mid-sentence")), OutcomeKind.QUARANTINED)
+        assert "stopped in the middle of a word" in failure.reason
+
+
+def test_what_a_decoder_forks_goes_with_it(tmp_path: Path) -> None:
+    with _bench(tmp_path) as bench:
+        future = bench.start(bench.bad("fork and abort"))
+        forked: set[psutil.Process] = set()
+        while not future.done():
+            forked |= {each for child in _children() for each in _children_of(child)}
+        assert "SIGABRT" in _failure(future.result(), OutcomeKind.QUARANTINED).reason
+    psutil.wait_procs(forked, timeout=10)
+    assert not any(each.is_running() for each in forked)
+
+
+def test_a_process_that_dies_while_it_comes_up_is_replaced(tmp_path: Path) -> None:
+    (photo,) = distinct_jpegs(tmp_path, 1, (300, 200))
+    with _bench(tmp_path, processes=2) as bench:
+        for child in _children():
+            child.kill()
+        assert isinstance(bench.load(bench.ref(photo)), LoadedImage)
+        assert bench.deaths == []
+
+
 def test_memory_is_shared_out_among_processes_and_nobody_waits_for_ever(tmp_path: Path) -> None:
     """Each picture needs more than half of what there is, for its file and for decoding."""
     noise = np.random.default_rng(1).integers(0, 256, (2000, 2000, 3), np.uint8)
@@ -330,6 +401,13 @@ def test_only_time_awake_counts() -> None:
     clock.count(0.25)
     with pytest.raises(OverdueError):
         clock.count(0.5)
+
+
+def _children_of(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children()
+    except psutil.Error:
+        return []
 
 
 def _children() -> list[psutil.Process]:
