@@ -48,14 +48,15 @@ class Settings(BaseSettings):
         description="Images loaded at one time, and threads that compute. Default: one a core.",
     )
     max_bytes: int = Field(
-        default=Limits().max_bytes, ge=1, description="Larger files are too_large; in bytes."
+        default=Limits().max_bytes, ge=1, le=2**40, description="Larger files are too_large; in bytes."
     )
     max_pixels: int = Field(
         default=Limits().max_pixels, ge=1, description="Pictures of more pixels are too_large."
     )
     max_memory: int = Field(
         default=Limits().max_memory,
-        ge=1,
+        ge=1_000_000,
+        le=2**40,
         description="Memory that decoding may take at one time; a picture that needs more is too_large.",
     )
     max_seconds: float = Field(

@@ -23,7 +23,7 @@ from tagger.sources import read
 from tagger.supervision.messages import FREE, Done, Known, Need, Purpose, Ready, Setup
 from tagger.values import ImageRef, Limits, LoadedImage, LoadFailure
 
-_SPARE_MEMORY = 256 * 2**20
+_SPARE_MEMORY = 128 * 2**20
 """What resizing, colours and a decoder's own tables may take beside the file and the picture."""
 _KEPT_MEMORY = 128 * 2**20
 """Bytes that may stay with the process after an image: allocators keep some, leaks keep more."""

@@ -194,7 +194,7 @@ def test_odd_names_move_and_are_forgotten_alone(tagger: Tagger, places: Places) 
     report = tagger.json("tag", moved)
     assert report["moved"] == report["tagged"] == len(before)
     assert tagger.rows("SELECT image_id FROM image_info ORDER BY image_id") == before
-    assert tagger.json("forget", moved / "a_b.jpg") == {"forgotten": 1}
+    assert tagger.json("forget", moved / "a_b.jpg", "--yes") == {"forgotten": 1}
     left = {_path(uri) for (uri,) in tagger.rows("SELECT uri FROM image_info")}
     assert left == {os.fsencode(path) for path in moved.iterdir()} - {os.fsencode(moved / "a_b.jpg")}
 
