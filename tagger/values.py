@@ -116,7 +116,7 @@ class Limits:
     256 MB and 200 megapixels let through every camera and flatbed scan, stitched panoramas too,
     and stop a decompression bomb before it is decoded. ``max_memory`` (bytes) is what decoding
     may take, all images at one time together: a gigabyte is enough for a PNG of 200 megapixels,
-    and keeps all processes of a run under 2 GB. ``max_seconds`` (wall time, reading and decoding
+    and with all else that a run holds stays under 2 GB. ``max_seconds`` (wall time, reading and decoding
     together) is a hundred times what a large photo takes on a busy machine.
     """
 
