@@ -3,7 +3,7 @@
 from typing import Literal
 
 from alembic import context
-from sqlalchemy import Connection
+from sqlalchemy import Connection, ForeignKeyConstraint
 
 from tagger.settings import load_settings
 from tagger.store.derived import create_derived, drop_derived
@@ -11,13 +11,19 @@ from tagger.store.schema import PARTITIONED, Base, Moment
 from tagger.store.session import open_database
 
 
+ADDED_LATER = {("runs", "lease_id"), ("taggings", "run_id")}
+"""References that came with a column: of these SQLite does not tell what happens on deletion."""
+
+
 def _is_ours(name: str | None, kind: str, _parents: object) -> bool:
     """Partitions belong to their models, not to the schema."""
     return not (kind == "table" and name and name.startswith(tuple(f"{table}_m" for table in PARTITIONED)))
 
 
-def _is_compared(_item: object, name: str | None, _kind: str, _reflected: bool, _other: object) -> bool:
-    """What differs between the databases is written by hand (0002) and left alone."""
+def _is_compared(item: object, name: str | None, _kind: str, _reflected: bool, _other: object) -> bool:
+    """What differs between the databases is written by hand (0002, 0003) and left alone."""
+    if isinstance(item, ForeignKeyConstraint) and context.get_context().dialect.name == "sqlite":
+        return (item.table.name, *item.column_keys) not in ADDED_LATER
     return name not in ("uq_images_uri", "ix_images_uri")
 
 

@@ -12,10 +12,13 @@ content is being worked on its copies wait for it.
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Literal, Protocol
 
@@ -23,6 +26,7 @@ import numpy as np
 
 from tagger.engines import Engine, Prediction, activate
 from tagger.errors import EngineError, OutOfMemory
+from tagger.metering import SILENT, Meter, Stage
 from tagger.values import (
     Batch,
     ImageRef,
@@ -50,9 +54,12 @@ class Loading(Protocol):
     def threads(self) -> int:
         """How many threads call :meth:`load`."""
 
-    def load(self, ref: ImageRef, wanted: Callable[[bytes], bool]) -> LoadedImage | LoadFailure | None:
+    def load(
+        self, ref: ImageRef, wanted: Callable[[bytes], bool], since: float | None = None
+    ) -> LoadedImage | LoadFailure | None:
         """Read the file; any failure is a value. Load it, unless ``wanted``, asked once with the
-        SHA-256 of the bytes, says no: None then."""
+        SHA-256 of the bytes, says no: None then. ``since``, by :func:`time.monotonic`, is when the
+        image began to wait for this."""
 
     def abandon(self) -> None:
         """Make every :meth:`load` under way end soon, with an exception."""
@@ -70,6 +77,8 @@ class Stages:
     labels: Callable[[Scores], Sequence[tuple[LabelScore, ...]]]
     known: Callable[[bytes], OutcomeKind | None]
     """What a content already came to under this model, by its digest; called from many threads."""
+    meter: Meter = SILENT
+    """Told of the forward passes; what loads has a meter of its own."""
 
 
 def run(refs: Iterable[ImageRef], stages: Stages) -> Generator[list[Outcome], None, None]:
@@ -163,7 +172,8 @@ class _Threads:
 
     def start(self, ref: ImageRef) -> None:
         self.running += 1
-        self.pool.submit(self._work, ref)
+        # In a copy of the caller's context, so that what is logged there says of what run it is.
+        self.pool.submit(copy_context().run, self._work, ref, time.monotonic())
 
     def next(self) -> _Loaded | None:
         """The next image that is through, in the order of finishing; None if none is for a while."""
@@ -179,13 +189,13 @@ class _Threads:
     def close(self) -> None:
         self.pool.shutdown(wait=True, cancel_futures=True)
 
-    def _work(self, ref: ImageRef) -> None:
+    def _work(self, ref: ImageRef, since: float) -> None:
         try:
-            self.done.put(self._load(ref))
+            self.done.put(self._load(ref, since))
         except BaseException as fault:  # carried to the caller's thread, which raises it
             self.done.put(fault)
 
-    def _load(self, ref: ImageRef) -> _Loaded:
+    def _load(self, ref: ImageRef, since: float) -> _Loaded:
         met: Outcome | _Parked | None = None
         entered: bytes | None = None
 
@@ -194,7 +204,7 @@ class _Threads:
             met, entered = self._meet(ref, digest), digest
             return met is None
 
-        loaded = self.stages.loading.load(ref, wanted)
+        loaded = self.stages.loading.load(ref, wanted, since)
         if isinstance(loaded, LoadFailure) and loaded.digest is None and entered is not None:
             return _Fault(loaded, self.contents.give_up(entered))
         result = met or loaded
@@ -267,7 +277,19 @@ class _Flow:
 
     def _launch(self) -> None:
         images, self.ready = self.ready[: self.largest], self.ready[self.largest :]
-        self.flying.append((images, self.stages.engine.submit(_batch(images))))
+        batch, began = _batch(images), time.monotonic()
+        future = self.stages.engine.submit(batch)
+        # Told by the engine's thread, at once: until it is landed a batch may lie there for a while.
+        future.add_done_callback(partial(self._measure, len(images), began))
+        self.flying.append((images, future))
+
+    def _measure(self, images: int, began: float, future: Future[Prediction]) -> None:
+        """Tell of a forward pass that came to something."""
+        if future.cancelled() or future.exception() is not None:
+            return
+        meter, sizes = self.stages.meter, self.stages.engine.batch_sizes
+        meter.spent(Stage.PREDICT, time.monotonic() - began, images)
+        meter.batch(images, next(size for size in sizes if size >= images))
 
     def _land(self) -> list[Outcome]:
         images, future = self.flying.popleft()
@@ -286,6 +308,7 @@ class _Flow:
         """Go on with half the batch, from here on; the images come round again, first in line."""
         if len(images) == 1:
             raise EngineError(f"one image alone does not fit in memory: {fault}") from fault
+        self.stages.meter.halved()
         self.largest = min(self.largest, (len(images) + 1) // 2)
         self.ready = images + self.ready
 

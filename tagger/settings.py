@@ -7,9 +7,12 @@ command line's options win over it. No other module reads the environment.
 from __future__ import annotations
 
 import json
+import os
+from datetime import datetime, time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
+from cronsim import CronSim, CronSimError
 from platformdirs import user_cache_path, user_data_path
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -28,6 +31,27 @@ class Settings(BaseSettings):
         description="Where tags go: a URL, or a path for SQLite. Default: a file in the data folder.",
     )
     broker_url: str | None = Field(default=None, description="The Celery broker, for many machines.")
+    visibility_timeout: float = Field(
+        default=3600.0,
+        description="Seconds after which the broker gives a message that nobody acknowledged to another.",
+    )
+    scan_cron: str | None = Field(
+        default=None, description="When beat scans the roots: a cron expression. Default: never."
+    )
+    reindex_cron: str | None = Field(
+        default=None,
+        description="When beat looks for what is missing, changed, or worth a retry. Default: never.",
+    )
+    bulk_hours: Annotated[tuple[time, time] | None, NoDecode] = Field(
+        default=None,
+        description="When bulk work may run, by the local clock: 22:00-06:00. Default: always.",
+    )
+    metrics_port: int = Field(
+        default=0, ge=0, le=65_000, description="Where Prometheus finds metrics; 0 is nowhere."
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="How workers and beat write their log."
+    )
     roots: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Folders that may be read, separated by commas, optionally named: photos=/mnt/x.",
@@ -84,7 +108,36 @@ class Settings(BaseSettings):
             return tuple(json.loads(value))
         return tuple(item.strip() for item in value.split(",") if item.strip())
 
-    @field_validator("database_url", "broker_url", "model", mode="before")
+    @field_validator("bulk_hours", mode="before")
+    @classmethod
+    def _split_hours(cls, value: object) -> object:
+        if not isinstance(value, str) or not value:
+            return value or None
+        begin, dash, end = value.partition("-")
+        if not dash:
+            raise ValueError("two times with a dash between them, such as 22:00-06:00")
+        return begin.strip(), end.strip()
+
+    @field_validator("scan_cron", "reindex_cron")
+    @classmethod
+    def _is_cron(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                CronSim(value, datetime.now())
+            except CronSimError as fault:
+                raise ValueError(f"no cron expression ({fault}); five fields such as 30 2 * * *") from fault
+        return value
+
+    @field_validator("visibility_timeout")
+    @classmethod
+    def _is_long_enough(cls, value: float) -> float:
+        """Counted from delivery: a chunk whose every image hangs must end long before."""
+        least = 10 * Limits().max_seconds
+        if value < least:
+            raise ValueError(f"{least:g} seconds at least: longer than the longest chunk takes")
+        return value
+
+    @field_validator("database_url", "broker_url", "model", "scan_cron", "reindex_cron", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         """``TAGGER_DATABASE_URL=`` in a compose file means: not set."""
@@ -94,6 +147,21 @@ class Settings(BaseSettings):
     def limits(self) -> Limits:
         """The limits on one image."""
         return Limits(self.max_bytes, self.max_pixels, self.max_memory, self.max_seconds)
+
+    def is_bulk_hour(self, moment: time) -> bool:
+        """Whether bulk work may run at this time of the local day."""
+        if self.bulk_hours is None:
+            return True
+        begin, end = self.bulk_hours
+        if begin <= end:
+            return begin <= moment < end
+        return moment >= begin or moment < end  # over midnight
+
+    @property
+    def cores(self) -> int:
+        """The threads, as set; else the cores that this process may use, which a container may cut down."""
+        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return self.threads or available or 1
 
     @property
     def database(self) -> str:

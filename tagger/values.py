@@ -63,7 +63,8 @@ class ImageRef:
     """One image to be worked on: its row and the file as it was when last scanned.
 
     ``size`` is in bytes and ``mtime_ns`` in nanoseconds since 1970; both are None for a URI whose
-    place does not tell. ``deaths`` tells how many processes died loading it, with it alone.
+    place does not tell. ``deaths`` tells how many processes died loading it, with it alone, and
+    ``attempts`` how often work on it has begun, this time included.
     """
 
     image_id: int
@@ -71,6 +72,7 @@ class ImageRef:
     size: int | None = None
     mtime_ns: int | None = None
     deaths: int = 0
+    attempts: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,7 +204,7 @@ def _print_status(report: LibraryStatus, url: str) -> None:
             numbers=["Done", "Failed", "Seconds"],
         )
         for run in report.runs:
-            state = "ended" if run.finished_at else "cut off, or still running"
+            state = run.state
             began = f"{run.started_at.astimezone():%Y-%m-%d %H:%M:%S}"
             seconds = f"{run.seconds:,.1f}" if run.seconds is not None else ""
             row = (f"{run.kind} {run.id}", began, f"{run.done:,}", f"{run.failed:,}", seconds, state)

@@ -119,24 +119,22 @@ def _request(
     settings: Settings, paths: list[Path], follow_links: bool, retry_failed: bool
 ) -> tagging.TagRequest:
     from tagger.library.tagging import TagRequest
+    from tagger.library.workshop import Equipment
 
     return TagRequest(
         paths=tuple(paths),
         roots=roots_of(settings),
-        threads=settings.threads or _cores(),
-        cache_dir=settings.cache_dir,
+        equipment=Equipment(
+            threads=settings.cores,
+            cache_dir=settings.cache_dir,
+            engine=settings.engine,
+            precision=settings.precision,
+            limits=settings.limits,
+            follow_links=follow_links,
+        ),
         model=settings.model,
-        engine=settings.engine,
-        precision=settings.precision,
-        limits=settings.limits,
-        follow_links=follow_links,
         retry_failed=retry_failed,
     )
-
-
-def _cores() -> int:
-    """The cores that this process may use, which a container or taskset may have cut down."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _exit_code(report: tagging.TagReport, strict: bool) -> int:

@@ -5,14 +5,17 @@ Importing this package imports neither torch nor OpenVINO.
 
 from __future__ import annotations
 
+from tagger.engines.memory import GpuMemory, gpu_memory
 from tagger.engines.protocol import Engine, Prediction, activate
 from tagger.engines.select import Device, describe_devices, select_engine
 
 __all__ = [
     "Device",
     "Engine",
+    "GpuMemory",
     "Prediction",
     "activate",
     "describe_devices",
+    "gpu_memory",
     "select_engine",
 ]

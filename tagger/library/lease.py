@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from tagger.errors import DatabaseUnavailable
-from tagger.store import ledger, outcomes, owners
+from tagger.store import ledger, outcomes, owners, runs
+from tagger.store.ledger import Report, Role
 from tagger.store.session import Database
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 class Lease:
-    """A lease, renewed in the background for as long as the block lasts, then handed back."""
+    """A lease, renewed in the background for as long as the block lasts, then handed back.
 
-    def __init__(self, database: Database) -> None:
+    ``report`` is asked at each renewal what a worker has to tell of itself.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        role: Role = Role.TAG,
+        name: str | None = None,
+        report: Callable[[], Report | None] = lambda: None,
+    ) -> None:
         self._database = database
+        self._role = role
+        self._name = name
+        self._report = report
         self._stop = threading.Event()
         self._beat = threading.Thread(target=self._renew, name="tagger-lease", daemon=True)
         self.id = self._open()
@@ -29,12 +47,17 @@ class Lease:
     ) -> None:
         self._stop.set()
         self._beat.join()
-        with self._database.writing() as connection:
-            ledger.hand_back(connection, self.id)
+        self._database.write(lambda connection: ledger.hand_back(connection, self.id))
+
+    def let_go(self) -> int:
+        """Give back what is claimed and was not done; how much that was."""
+        return self._database.write(lambda connection: ledger.let_go(connection, self.id))
 
     def _open(self) -> int:
-        with self._database.writing() as connection:
-            return ledger.open_lease(connection, owners.this_process())
+        owner = owners.this_process()
+        return self._database.write(
+            lambda connection: ledger.open_lease(connection, owner, self._role, self._name)
+        )
 
     def _renew(self) -> None:
         while not self._stop.wait(ledger.LEASE_SECONDS / 4):
@@ -45,7 +68,7 @@ class Lease:
 
     def _beat_once(self) -> None:
         with self._database.writing() as connection:
-            held = ledger.renew_lease(connection, self.id)
+            held = ledger.renew_lease(connection, self.id, self._report())
         if not held:
             # The machine slept for too long: what this lease held is another's by now, and its
             # results will be turned away. Claim under a new one from here on.
@@ -54,8 +77,12 @@ class Lease:
 
 def free_dead(database: Database) -> None:
     """Take back what dead processes of this host, and silent ones of others, still hold."""
-    with database.writing() as connection:
+
+    def work(connection: Connection) -> None:
         dead = [lease for lease, owner in ledger.leases(connection) if owners.is_dead(owner)]
         for lease in {*dead, *ledger.expired_leases(connection)}:
             ledger.close_lease(connection, lease)
         outcomes.quarantine(connection, ledger.poison(connection))
+        runs.close_finished(connection)
+
+    database.write(work)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tagger.errors import SourceError
 from tagger.sources import (
+    Address,
     Found,
     Refused,
     Root,
@@ -46,7 +47,7 @@ class Survey:
     """What a scan found. ``places`` are there, and are to stay; ``scope`` is what they hold."""
 
     roots: Roots
-    places: tuple[Path, ...]
+    places: tuple[Place, ...]
     scope: Scope
     tally: Tally
     skipped: Counter[str]
@@ -58,15 +59,18 @@ class Survey:
 def survey(
     database: Database,
     model: Model,
-    paths: Sequence[Path],
+    paths: Sequence[Place],
     roots: Roots,
     *,
     follow_links: bool,
     retry_failed: bool,
     watch: Callable[[Tally], None],
     quiet: Callable[[str], None] = lambda place: None,
+    run_id: int | None = None,
 ) -> Survey:
     """Scan ``paths`` and want what is there from the model; ``watch`` is told how far it is.
+
+    With ``run_id`` what is to be done is that run's.
 
     ``quiet`` is told, again and again, the folder that the scan waits for and that does not answer.
 
@@ -78,10 +82,8 @@ def survey(
     for a minute; what was found up to then is written down.
     """
     named = [_contacted(path) for path in paths]
-    within = [
-        _contacted(root.path) for root in roots.items if any(path in root.path.parents for path in named)
-    ]
-    roots = roots.adding(paths)
+    within = [_contacted(place) for place in _places(roots) if any(_holds(path, place) for path in named)]
+    roots = roots.adding(path for path in paths if isinstance(path, Path))
     present, warnings = _present([*named, *within])
     tops = _outermost([place for place in named if place in present])
     absent = [place for place in {*named, *within} if place not in present]
@@ -89,9 +91,9 @@ def survey(
     skipped: Counter[str] = Counter()
     refused: list[Refused] = []
     unlisted: list[Unlisted] = []
-    with taking(database, model.id, retry_failed=retry_failed) as census:
+    with taking(database, model.id, retry_failed=retry_failed, run_id=run_id) as census:
         for place in tops:
-            whereabouts = Whereabouts(str(place))
+            whereabouts = Whereabouts(shown(place))
             events = scan(place, roots, ScanOptions(follow_links=follow_links), whereabouts)
             seen = _seen(events, whereabouts, skipped, refused, unlisted)
             for group in patiently(seen, whereabouts, size=GROUP, quiet=quiet):
@@ -103,22 +105,48 @@ def survey(
     return Survey(roots, tuple(present), scope, census.tally, skipped, tuple(refused), tuple(warnings))
 
 
-def _contacted(path: Path) -> Path:
-    make_contact(path)
-    return resolved(path)
+Place = Path | Address
+"""A folder or file of this machine, or on a server."""
 
 
-def _prefixes(roots: Roots, places: Iterable[Path]) -> tuple[str, ...]:
+def _contacted(place: Place) -> Place:
+    if isinstance(place, Address):
+        return place
+    make_contact(place)
+    return resolved(place)
+
+
+def _places(roots: Roots) -> list[Place]:
+    return [*(root.path for root in roots.items), *(root.address for root in roots.remote)]
+
+
+def _holds(outer: Place, inner: Place) -> bool:
+    """Whether ``inner`` lies beneath ``outer``, and is not the same place."""
+    if isinstance(outer, Address) or isinstance(inner, Address):
+        both = isinstance(outer, Address) and isinstance(inner, Address)
+        return both and inner != outer and outer.contains(inner)  # type: ignore[union-attr, arg-type]
+    return outer in inner.parents
+
+
+def shown(place: Place) -> str:
+    """A place for a message."""
+    return place.uri if isinstance(place, Address) else printable(str(place))
+
+
+def _prefixes(roots: Roots, places: Iterable[Place]) -> tuple[str, ...]:
     return tuple(prefix for place in places for prefix in roots.prefixes(place))
 
 
-def _every_prefix(roots: Roots, places: Iterable[Path]) -> tuple[str, ...]:
+def _every_prefix(roots: Roots, places: Iterable[Place]) -> tuple[str, ...]:
     """What images there begin with, and what they may be called from other days.
 
     A place may have been tagged under an outer root, or as ``file://``, before it was named.
     """
     found: list[str] = []
     for place in places:
+        if isinstance(place, Address):
+            found += [*roots.prefixes(place), f"{place.uri}/"]
+            continue
         holding = [root for root in roots.items if root.contains(place)]
         readings = [roots, *(Roots((root,)) for root in [*holding, Root(Path(place.anchor))])]
         found += [prefix for reading in readings for prefix in reading.prefixes(place)]
@@ -145,32 +173,32 @@ def _has_left(before: Path, after: Path) -> bool:
     return nearest in after.parents and nearest != Path(nearest.anchor)
 
 
-def still_there(places: Iterable[Path]) -> None:
+def still_there(places: Iterable[Place]) -> None:
     """Raise :class:`SourceError` when a place has gone away since it was scanned."""
     for place in places:
         if root_state(place) is not RootState.PRESENT:
             raise SourceError(
-                f"{printable(str(place))} went away while its images were read; those that are left stay "
+                f"{shown(place)} went away while its images were read; those that are left stay "
                 "pending: mount it again and run the same command"
             )
 
 
-def _outermost(paths: Sequence[Path]) -> list[Path]:
-    """The paths without those that lie beneath another."""
-    every = sorted(set(paths))
-    return [path for path in every if not any(parent in every for parent in path.parents)]
+def _outermost(places: Sequence[Place]) -> list[Place]:
+    """The places without those that lie beneath another."""
+    every = sorted(set(places), key=shown)
+    return [place for place in every if not any(_holds(other, place) for other in every)]
 
 
-def _present(places: Iterable[Path]) -> tuple[list[Path], list[str]]:
+def _present(places: Iterable[Place]) -> tuple[list[Place], list[str]]:
     """The places that can be believed, and a warning for each that cannot."""
-    present: list[Path] = []
+    present: list[Place] = []
     warnings: list[str] = []
     for place in dict.fromkeys(places):
         state = root_state(place)
         if state is RootState.PRESENT:
             present.append(place)
         else:
-            warnings.append(_warning(printable(str(place)), state))
+            warnings.append(_warning(shown(place), state))
     if warnings and not present:
         raise SourceError("; ".join(warnings))
     return present, warnings

@@ -5,59 +5,41 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from tagger import pipeline
-from tagger.engines import Engine, select_engine
 from tagger.library import versions
 from tagger.library.lease import Lease, free_dead
-from tagger.library.survey import Survey, moved_away, still_there, survey
+from tagger.library.survey import Survey, survey
 from tagger.library.versions import Choice
-from tagger.loading import PillowLoader
-from tagger.models import ModelSpec
-from tagger.pipeline import Stages
+from tagger.library.workshop import Equipment, Workshop, Written
 from tagger.sources import Roots
-from tagger.store import ledger, outcomes, queries
+from tagger.store import ledger, queries, runs
 from tagger.store.catalog import Model, Scope
 from tagger.store.census import Tally
-from tagger.store.outcomes import Provenance, Recorded
+from tagger.store.runs import Opening, RunKind
 from tagger.store.session import Database
-from tagger.supervision import Loaders, Setup
-from tagger.taxonomy import TagScorer, top_labels
-from tagger.values import EngineName, ImageRef, Limits, Outcome, OutcomeKind, Precision
+from tagger.values import ImageRef, OutcomeKind
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-    from torch import nn
 
 CLAIM = 256
 """Images claimed at once: one transaction, and in a moment done or handed back."""
-GROUP = 128
-"""Outcomes written in one transaction ..."""
-GROUP_SECONDS = 2.0
-"""... or whatever came in this time, so that slow files do not hold up what is done."""
 REASONS = 5
 """Images that a report names for each outcome."""
 
 
 @dataclass(frozen=True, slots=True)
 class TagRequest:
-    """What to tag and how. ``threads`` images are loaded at one time, and as many threads compute."""
+    """What to tag and with what."""
 
     paths: tuple[Path, ...]
     roots: Roots
-    threads: int
-    cache_dir: Path
+    equipment: Equipment
     model: str | None = None
-    engine: EngineName = "auto"
-    precision: Precision = "auto"
-    limits: Limits = field(default_factory=Limits)
-    follow_links: bool = False
     retry_failed: bool = False
 
 
@@ -153,7 +135,7 @@ def tag(database: Database, request: TagRequest, watch: Watch) -> TagReport:
         model,
         request.paths,
         request.roots,
-        follow_links=request.follow_links,
+        follow_links=request.equipment.follow_links,
         retry_failed=request.retry_failed,
         watch=watch.scanning,
         quiet=watch.quiet,
@@ -166,15 +148,8 @@ def tag(database: Database, request: TagRequest, watch: Watch) -> TagReport:
     return run.report()
 
 
-def _network(spec: ModelSpec) -> nn.Module:
-    """The network with its weights; torch is imported only when an engine wants it built."""
-    from tagger.models import networks
-
-    return networks.build(spec)
-
-
 class _Run:
-    """One run of the pipeline over what is pending at the surveyed places."""
+    """One run over what is pending at the surveyed places."""
 
     def __init__(
         self,
@@ -192,9 +167,7 @@ class _Run:
         self.survey = found
         self.watch = watch
         self.progress = Progress()
-        self.uris: dict[int, str] = {}
         self.id = 0
-        self.lease: Lease
         self.engine: str | None = None
         self.began = self.ended = 0.0
         self.failed_before = 0
@@ -207,17 +180,14 @@ class _Run:
         self.watch.starting(total)
         if not total:
             return
-        with self.database.writing() as connection:
-            self.id = queries.start_run(connection, "tag", self.model.id, self.survey.scope.prefixes)
-        with self._start_loaders() as loaders, self._start_engine() as engine:
-            self.engine = f"{engine.name} {engine.precision} on {engine.device}"
+        with Lease(self.database) as lease, self._workshop(lease) as workshop:
+            self._begin(lease, total)
+            self.engine = workshop.engine_words
             self.watch.tagging(self.engine)
             self.began = self.ended = time.monotonic()
-            stages = self._stages(engine, loaders)
             more = True
             while more:
-                with Lease(self.database) as self.lease:
-                    self._tag(stages)
+                self._tag(workshop)
                 more = self._wait_for_others()
         self._end()  # a run that was cut off stays open
 
@@ -226,36 +196,6 @@ class _Run:
         self.interrupted = True
         if self.id:
             self._end()
-
-    def _wait_for_others(self) -> bool:
-        """Wait for what other processes hold; True when there is something to take over.
-
-        They finish it, or die: then their lease runs out within a minute.
-        """
-        deadline = time.monotonic() + 2 * ledger.LEASE_SECONDS
-        while self._pending() and time.monotonic() < deadline:
-            free_dead(self.database)
-            with self.database.reading() as connection:
-                if ledger.claimable(connection, self.model.id, self.survey.scope):
-                    return True
-            self.watch.waiting(self._pending())
-            time.sleep(1.0)
-        return False
-
-    def _end(self) -> None:
-        with self.database.writing() as connection:
-            self._note(connection, self.progress, ended=True)
-
-    def _note(self, connection: Connection, progress: Progress, *, ended: bool = False) -> None:
-        queries.note_run(
-            connection,
-            self.id,
-            done=progress.done,
-            failed=progress.failed,
-            reused=progress.reused,
-            seconds=time.monotonic() - self.began if self.began else 0.0,
-            ended=ended,
-        )
 
     def report(self) -> TagReport:
         return TagReport(
@@ -269,114 +209,98 @@ class _Run:
             engine=self.engine,
         )
 
-    def _pending(self) -> int:
-        with self.database.reading() as connection:
-            return ledger.pending(connection, self.model.id, self.survey.scope)
-
-    def _start_engine(self) -> Engine:
-        spec = self.choice.spec
-        return select_engine(
-            self.request.engine,
-            network=lambda: _network(spec),
-            preprocessing=spec.preprocessing,
-            key=f"{spec.name}-{spec.weights.sha256[:16]}",
-            cache_dir=self.request.cache_dir,
-            threads=self.request.threads,
-            precision=self.request.precision,
+    def _workshop(self, lease: Lease) -> Workshop:
+        found = self.survey
+        return Workshop(
+            self.database, self.choice, self.model, found.roots, found.places, self.request.equipment, lease
         )
 
-    def _start_loaders(self) -> Loaders:
-        setup = Setup(
-            roots=self.survey.roots,
-            limits=self.request.limits,
-            preprocessing=self.choice.spec.preprocessing,
-            follow_links=self.request.follow_links,
-        )
-        return Loaders(setup, self.request.threads, self._note_death)
-
-    def _note_death(self, ref: ImageRef) -> None:
-        """Count in the store, before it is tried again, what an image has done to its process."""
+    def _begin(self, lease: Lease, total: int) -> None:
+        opening = Opening(RunKind.TAG, self.model.id, self.survey.scope.prefixes, lease.id)
         with self.database.writing() as connection:
-            ledger.note_death(connection, self.lease.id, ref.image_id)
+            self.id = runs.open_run(connection, opening)
+            runs.grow(connection, self.id, total)
 
-    def _tag(self, stages: Stages) -> None:
+    def _wait_for_others(self) -> bool:
+        """Wait for what other processes hold; True when there is something to take over.
+
+        They finish it, or die: then their lease runs out within a minute.
+        """
+        deadline = time.monotonic() + 2 * ledger.LEASE_SECONDS
+        while self._pending() and time.monotonic() < deadline:
+            free_dead(self.database)
+            if self.database.read(
+                lambda connection: ledger.claimable(connection, self.model.id, self.survey.scope)
+            ):
+                return True
+            self.watch.waiting(self._pending())
+            time.sleep(1.0)
+        return False
+
+    def _end(self) -> None:
+        self.database.write(lambda connection: self._note(connection, self.progress, ended=True))
+
+    def _note(self, connection: Connection, progress: Progress, *, ended: bool = False) -> None:
+        runs.note_tag_run(
+            connection,
+            self.id,
+            done=progress.done,
+            failed=progress.failed,
+            reused=progress.reused,
+            seconds=time.monotonic() - self.began if self.began else 0.0,
+            ended=ended,
+        )
+
+    def _pending(self) -> int:
+        return self.database.read(
+            lambda connection: ledger.pending(connection, self.model.id, self.survey.scope)
+        )
+
+    def _tag(self, workshop: Workshop) -> None:
         """All that was never begun; then what died with its process, each claim by itself."""
-        self._run(self._fresh(), stages)
-        while suspects := self._claim(ledger.claim_suspects):
-            self._run(suspects, stages)
+        self._run(workshop, self._fresh(workshop))
+        while suspects := self._claim(workshop, ledger.claim_suspects):
+            self._run(workshop, suspects)
 
-    def _run(self, refs: Iterable[ImageRef], stages: Stages) -> None:
-        engine = stages.engine
-        provenance = Provenance(engine.name, engine.precision, PillowLoader.name)
-        group: list[Outcome] = []
-        results = pipeline.run(refs, stages)
+    def _run(self, workshop: Workshop, refs: Iterable[ImageRef]) -> None:
+        def note(connection: Connection, written: Written) -> None:
+            self._note(connection, self._counted(written))
+
+        results = workshop.run(refs, note)
         try:
-            with closing(results):
-                for some in results:
-                    group += some
-                    if len(group) >= GROUP or time.monotonic() - self.ended >= GROUP_SECONDS:
-                        self._write(group, provenance)
-        finally:
-            self._write(group, provenance)
+            for written in results:
+                self._advance(written)
+        except BaseException:
+            results.close()
+            raise
 
-    def _fresh(self) -> Iterator[ImageRef]:
+    def _fresh(self, workshop: Workshop) -> Iterator[ImageRef]:
         """Claim by claim, until nothing is left that is free."""
-        while refs := self._claim(ledger.claim):
+        while refs := self._claim(workshop, ledger.claim):
             yield from refs
 
-    def _claim(self, claim: Callable[[Connection, int, int, Scope, int], list[ImageRef]]) -> list[ImageRef]:
-        with self.database.writing() as connection:
-            refs = claim(connection, self.model.id, self.lease.id, self.survey.scope, CLAIM)
-        self.uris.update((ref.image_id, ref.uri) for ref in refs)
-        return refs
-
-    def _stages(self, engine: Engine, loaders: Loaders) -> Stages:
-        spec, taxonomy = self.choice.spec, self.choice.taxonomy
-        keys = [label.key for label in taxonomy.labels]
-        scorer = TagScorer(taxonomy, keys, spec.floor, spec.kind)
-        return Stages(
-            loading=loaders,
-            engine=engine,
-            activation=spec.kind,
-            temperature=spec.temperature,
-            tags=lambda scores: scorer(scores.probabilities),
-            labels=lambda scores: top_labels(scores.probabilities, spec.floor),
-            known=self._known,
+    def _claim(
+        self, workshop: Workshop, claim: Callable[[Connection, int, int, Scope, int], list[ImageRef]]
+    ) -> list[ImageRef]:
+        scope = self.survey.scope
+        return workshop.claim(
+            lambda connection, model_id, lease_id: claim(connection, model_id, lease_id, scope, CLAIM)
         )
 
-    def _known(self, digest: bytes) -> OutcomeKind | None:
-        with self.database.reading() as connection:
-            return outcomes.known_contents(connection, self.model.id, [digest]).get(digest)
+    def _advance(self, written: Written) -> None:
+        if written.outcomes:
+            self.progress = self._counted(written)
+            self.ended = time.monotonic()
+            self.watch.advanced(self.progress)
 
-    def _write(self, group: list[Outcome], provenance: Provenance) -> None:
-        """One transaction: outcomes, tallies and how far the run is; then the group is empty."""
-        if not group:
-            return
-        if any(outcome.kind in (OutcomeKind.MISSING, OutcomeKind.UNREADABLE) for outcome in group):
-            still_there(self.survey.places)
-        away = partial(moved_away, self.survey.roots)
-        with self.database.writing() as connection:
-            written = outcomes.record(connection, self.model.id, self.lease.id, group, provenance, away)
-            # A copy: it holds once the transaction does.
-            progress = self._counted(group, written)
-            self._note(connection, progress)
-        self.progress = progress
-        for outcome in group:
-            self.uris.pop(outcome.image_id, None)
-        group.clear()
-        self.ended = time.monotonic()
-        self.watch.advanced(self.progress)
-
-    def _counted(self, group: list[Outcome], written: Recorded) -> Progress:
-        """The progress with those of the group that were written."""
+    def _counted(self, written: Written) -> Progress:
+        """The progress with what was written: a copy, which holds once the transaction does."""
         progress = deepcopy(self.progress)
         progress.moved += written.moved
-        for outcome in group:
-            if outcome.image_id not in written.image_ids:
-                continue
+        for outcome in written.outcomes:
             progress.outcomes[outcome.kind] += 1
             progress.reused += outcome.reused
             named = progress.remarks.setdefault(outcome.kind, [])
             if outcome.reason and len(named) < REASONS:
-                named.append(Remark(self.uris[outcome.image_id], outcome.kind, outcome.reason))
+                named.append(Remark(written.uris[outcome.image_id], outcome.kind, outcome.reason))
         return progress

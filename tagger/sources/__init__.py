@@ -2,22 +2,31 @@
 
 Nothing here knows what an image is; a file is a name, a size, a time and bytes. The parts:
 
-- :mod:`tagger.sources.roots`: what may be read, and the URI of a path and back;
+- :mod:`tagger.sources.roots`: what may be read, and the one URI of a path or address and back;
 - :mod:`tagger.sources.scan`: a folder as a stream of found, refused and skipped entries;
+- :mod:`tagger.sources.look`: one file, without its bytes;
 - :mod:`tagger.sources.patience`: waiting for a file system, and no longer than one should;
-- :mod:`tagger.sources.read`: the bytes of one file and their digest, or the one reason why not.
+- :mod:`tagger.sources.read`: the bytes of one file and their digest, or the one reason why not;
+- :mod:`tagger.sources.addresses`: places on servers; :mod:`tagger.sources.web` reads those on the
+  web, :mod:`tagger.sources.objects` those that fsspec opens.
 """
 
+from tagger.sources.addresses import LONGEST, Address, is_address
+from tagger.sources.events import Found, Refused, ScanEvent, Skipped, Unlisted
+from tagger.sources.look import look
 from tagger.sources.names import SkipReason, printable
 from tagger.sources.patience import Whereabouts, answer, make_contact, patiently
-from tagger.sources.read import read
-from tagger.sources.roots import OutsideRootsError, Root, Roots, RootState, resolved, root_state
-from tagger.sources.scan import Found, Refused, ScanEvent, ScanOptions, Skipped, Unlisted, scan
+from tagger.sources.read import prepare, read
+from tagger.sources.roots import OutsideRootsError, RemoteRoot, Root, Roots, RootState, resolved, root_state
+from tagger.sources.scan import ScanOptions, scan
 
 __all__ = [
+    "LONGEST",
+    "Address",
     "Found",
     "OutsideRootsError",
     "Refused",
+    "RemoteRoot",
     "Root",
     "RootState",
     "Roots",
@@ -28,8 +37,11 @@ __all__ = [
     "Unlisted",
     "Whereabouts",
     "answer",
+    "is_address",
+    "look",
     "make_contact",
     "patiently",
+    "prepare",
     "printable",
     "read",
     "resolved",

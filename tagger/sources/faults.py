@@ -8,6 +8,17 @@ import stat
 
 from tagger.values import OutcomeKind
 
+
+class RefusedError(Exception):
+    """An image cannot be had, and it is known why. ``passing``: asking again at once may help."""
+
+    def __init__(self, kind: OutcomeKind, reason: str, *, passing: bool = False) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+        self.passing = passing
+
+
 _MISSING = {
     errno.ENOENT: "the file is no longer there",
     errno.ENOTDIR: "the file is no longer there: a folder above it has become a file",
@@ -58,3 +69,26 @@ def _user(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
+
+
+def too_large(size: int | None, max_bytes: int) -> RefusedError:
+    """A file over the limit; ``size`` is None where the place does not tell how far over."""
+    found = "larger than is allowed" if size is None else _megabytes(size)
+    reason = f"{found}, the limit is {_megabytes(max_bytes)} (TAGGER_MAX_BYTES)"
+    return RefusedError(OutcomeKind.TOO_LARGE, reason)
+
+
+def empty() -> RefusedError:
+    """A file without a byte."""
+    return RefusedError(OutcomeKind.CORRUPT, "the file is empty (0 bytes)")
+
+
+def changing() -> RefusedError:
+    """A file that is not the same at the end of reading as at its beginning."""
+    return RefusedError(OutcomeKind.UNREADABLE, "the file keeps changing; is something writing it?")
+
+
+def _megabytes(size: int) -> str:
+    """A size for a person: ``312 MB`` of 1024 x 1024 bytes, ``0.3 MB`` when small."""
+    megabytes = size / 2**20
+    return f"{megabytes:.0f} MB" if megabytes >= 10 else f"{megabytes:.1f} MB"

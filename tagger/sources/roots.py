@@ -9,6 +9,11 @@ library in different places; all others are ``file:///path``, as :meth:`pathlib.
 A root's own path is made absolute and its links are resolved once, when it is parsed. Beneath it,
 being inside is decided by whole components of resolved paths, never by a prefix of the text:
 ``/photos`` does not contain ``/photos-private``.
+
+A root may also be a place on a server (``s3://bucket/photos``, :mod:`tagger.sources.addresses`);
+named, its images too are ``root://NAME/...``. Local roots and those on servers are kept apart, since
+most of what can be asked of a folder (links, listing without a word to the network) has no meaning
+for a server.
 """
 
 from __future__ import annotations
@@ -17,20 +22,25 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from tagger.errors import SettingsError, SourceError
+from tagger.sources import objects, web
+from tagger.sources.addresses import LONGEST, Address, is_address, parse_address, shown
+from tagger.sources.faults import RefusedError
 from tagger.sources.names import is_passed_over
 from tagger.sources.patience import answer
 
 # A name becomes the authority of a URI: letters, digits and what needs no escape there.
 _NAMED = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)=(?P<path>.+)", re.DOTALL)
 _PLAIN = re.compile(r"[A-Za-z0-9._~/-]*")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+_ANSWER_S = 10.0
+"""Seconds that a web server has for its first word, when it is only asked whether it is there."""
 
 
 class OutsideRootsError(SourceError):
@@ -67,29 +77,59 @@ class Root:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteRoot:
+    """One place on a server of which all beneath may be read."""
+
+    address: Address
+    name: str | None = None
+
+    @property
+    def uri(self) -> str:
+        """The URI of the root itself, without a slash at its end."""
+        return self.address.uri if self.name is None else f"root://{self.name}"
+
+    @property
+    def listable(self) -> bool:
+        """Whether it can be scanned: nobody can ask a web server for all that it has."""
+        return not self.address.web
+
+    def contains(self, address: Address) -> bool:
+        """Whether the address is this place or lies beneath it."""
+        return self.address.contains(address)
+
+
+@dataclass(frozen=True, slots=True)
 class Roots:
-    """All places that may be read; immutable, and cheap to pass around."""
+    """All places that may be read; immutable, and cheap to pass around. ``items`` are those on this
+    machine (network shares too), ``remote`` those on servers."""
 
     items: tuple[Root, ...] = ()
+    remote: tuple[RemoteRoot, ...] = ()
 
     @classmethod
     def parse(cls, items: Sequence[str]) -> Roots:
-        """Roots from ``/a/folder``, ``a/file.jpg``, ``file:///a/folder`` or ``photos=/mnt/x``.
+        """Roots from ``/a/folder``, ``a/file.jpg``, ``file:///a/folder``, ``photos=/mnt/x``,
+        ``s3://bucket/photos``, ``archive=s3://bucket/photos`` or ``https://host/public``.
 
-        A place that is absent is accepted: a disk may be unmounted today. ``NAME=`` in front
-        names the root; write ``./a=b`` for a relative folder that has such a name itself.
+        A place that is absent is accepted: a disk may be unmounted today, and no server is asked.
+        ``NAME=`` in front names the root; write ``./a=b`` for a relative folder that has such a
+        name itself.
 
         Raises:
-            SettingsError: an item is empty, no local path, or gives a name or path twice.
+            SettingsError: an item is empty, no place, has credentials in it, gives a name or place
+                twice, or needs a protocol that is not installed.
             SourceError: the file system behind one does not answer.
         """
-        roots: dict[Path, Root] = {}
+        roots: dict[Path | Address, Root | RemoteRoot] = {}
         for item in items:
             root = _parse_root(item)
             _refuse_twice(item, root, roots.values())
-            known = roots.get(root.path)
-            roots[root.path] = root if known is None or known.name is None else known
-        return cls(tuple(roots.values()))
+            known = roots.get(_place(root))
+            roots[_place(root)] = root if known is None or known.name is None else known
+        return cls(
+            tuple(root for root in roots.values() if isinstance(root, Root)),
+            tuple(root for root in roots.values() if isinstance(root, RemoteRoot)),
+        )
 
     def adding(self, paths: Iterable[str | os.PathLike[str]]) -> Roots:
         """These roots and the paths, each taken literally; one already inside adds nothing.
@@ -102,7 +142,7 @@ class Roots:
             place = resolved(path)
             if not any(root.contains(place) for root in items):
                 items.append(Root(place))
-        return Roots(tuple(items))
+        return Roots(tuple(items), self.remote)
 
     def root_of(self, path: Path) -> Root | None:
         """The root that names what stands at the absolute ``path``; None outside all of them.
@@ -113,20 +153,63 @@ class Roots:
         holding = (root for root in self.items if root.contains(path))
         return max(holding, key=_rank, default=None)
 
-    def uri_of(self, path: str | os.PathLike[str]) -> str:
+    def canonical(self, item: str) -> str:
+        """The one URI of an image or folder, from what a producer may write for it: an absolute
+        path, or a URI (``file://``, ``root://``, ``s3://``, ``https://``, ...).
+
+        It gives every URI back that it has given. Looks at the file system only where a local path
+        lies beneath no root as it is written; asks no server.
+
+        Raises:
+            OutsideRootsError: it does not lie beneath a root.
+            SourceError: it is neither, or cannot be a place. The message is short however long the
+                item is, and shows no credentials.
+        """
+        if len(item) > LONGEST:
+            raise SourceError(f"a path or URI of {len(item):,} characters; {LONGEST:,} are the most")
+        if "\0" in item:
+            raise SourceError(f"no file name can hold a NUL byte: {shown(item)}")
+        try:
+            if item.startswith("/"):
+                return self.uri_of(item)
+            if is_address(item):
+                return self.uri_of(self.place_of(item))
+        except UnicodeError:
+            raise SourceError(f"{shown(item)} is neither the name of a file nor a text") from None
+        raise SourceError(f"{shown(item)} is neither an absolute path nor a URI such as s3://bucket/a.jpg")
+
+    def uri_of(self, place: str | os.PathLike[str] | Address) -> str:
         """The URI of a file or folder, which need not exist; links in its last part stay.
 
         Raises:
             OutsideRootsError: it does not lie beneath a root.
         """
-        for candidate in _readings(path):
+        if isinstance(place, Address):
+            return self._uri_at(place)
+        for candidate in _readings(place):
             root = self.root_of(candidate)
             if root is not None:
                 below = quote_path(candidate.relative_to(root.path))
                 return root.uri if below == "." else f"{root.uri}/{below}"
-        raise OutsideRootsError(
-            f"{os.fspath(path)!r} is not beneath the folders that may be read (TAGGER_ROOTS)"
-        )
+        raise _outside(os.fspath(place))
+
+    def place_of(self, uri: str) -> Path | Address:
+        """Where a URI leads: a path of this machine, or an address on a server.
+
+        Raises:
+            OutsideRootsError: it leads out of the roots, or names a root that is not known here.
+            SourceError: it is no URI, or an address that cannot be used.
+        """
+        address = self._address(uri)
+        if address is None:
+            return self.path_of(uri)
+        if not self.allows(address):
+            raise _outside(address.uri)
+        return address
+
+    def allows(self, address: Address) -> bool:
+        """Whether an address lies beneath the roots."""
+        return any(root.contains(address) for root in self.remote)
 
     def path_of(self, uri: str) -> Path:
         """The path that a URI stands for on this host; the file need not exist.
@@ -143,14 +226,38 @@ class Roots:
             raise OutsideRootsError("outside the folders that may be read (TAGGER_ROOTS)")
         return path
 
-    def prefixes(self, path: Path) -> tuple[str, ...]:
-        """What the URIs of all images at or beneath ``path`` begin with.
+    def prefixes(self, place: Path | Address) -> tuple[str, ...]:
+        """What the URIs of all images at or beneath ``place`` begin with.
 
         Each prefix ends with ``/`` and stands for what is beneath it; the first without that
-        slash is the URI of ``path`` itself. There are several where named roots lie inside.
+        slash is the URI of ``place`` itself. There are several where named roots lie inside.
         """
-        inner = (root.uri for root in self.items if root.name is not None and path in root.path.parents)
-        return tuple(dict.fromkeys(f"{uri}/" for uri in (self.uri_of(path), *inner)))
+        if isinstance(place, Address):
+            inner = (
+                root.uri for root in self.remote if root.name is not None and place.contains(root.address)
+            )
+        else:
+            inner = (root.uri for root in self.items if root.name is not None and place in root.path.parents)
+        return tuple(dict.fromkeys(f"{uri}/" for uri in (self.uri_of(place), *inner)))
+
+    def _uri_at(self, address: Address) -> str:
+        holding = (root for root in self.remote if root.contains(address))
+        root = max(holding, key=_remote_rank, default=None)
+        if root is None:
+            raise _outside(address.uri)
+        below = Address("", "", address.parts[len(root.address.parts) :], address.query)
+        return root.uri + below.uri.removeprefix("://")
+
+    def _address(self, uri: str) -> Address | None:
+        """The address that a URI stands for, wherever it leads; None where it is one of this machine."""
+        scheme, _, rest = uri.partition("://")
+        if scheme in ("", "file"):
+            return None
+        if scheme != "root":
+            return parse_address(uri) if is_address(uri) else None
+        name = re.split("[/?]", rest, maxsplit=1)[0]
+        root = next((root for root in self.remote if root.name == name), None)
+        return None if root is None else parse_address(root.address.uri + rest[len(name) :])
 
     def _unchecked_path(self, uri: str) -> Path:
         scheme, _, rest = uri.partition("://")
@@ -160,13 +267,13 @@ class Roots:
             return Path(os.path.normpath("/" + below))
         if scheme == "root":
             return Path(os.path.normpath(self._named(authority).path / below.lstrip("/")))
-        raise SourceError("its address is not one of a local file (file:// or root://)")
+        raise SourceError(f"{shown(uri)} is not the address of a local file (file:// or root://)")
 
     def _named(self, name: str) -> Root:
         for root in self.items:
             if root.name == name:
                 return root
-        raise OutsideRootsError(f"no root is called {name!r} on this machine (TAGGER_ROOTS)")
+        raise OutsideRootsError(f"no root is called {shown(name)!r} on this machine (TAGGER_ROOTS)")
 
 
 def quote_path(path: Path | str) -> str:
@@ -191,16 +298,31 @@ def resolved(path: str | os.PathLike[str], item: str | None = None) -> Path:
         raise SettingsError(f"{item or os.fspath(path)!r} cannot be used as a place: {error}") from error
 
 
-def root_state(path: str | os.PathLike[str]) -> RootState:
+def root_state(place: str | os.PathLike[str] | Address) -> RootState:
     """Whether a folder or file stands there, and with something in it.
 
     Hidden entries and those that systems make do not count: a mount point that holds nothing but
-    ``lost+found`` or ``.nomedia`` is empty. Reads only as far as the first entry that counts.
+    ``lost+found`` or ``.nomedia`` is empty. Reads only as far as the first entry that counts. A web
+    server is present when it answers anything.
 
     Raises:
-        SourceError: the file system behind it does not answer.
+        SourceError: the file system or server behind it does not answer.
     """
-    return answer(partial(_state, path), path)
+    if isinstance(place, Address):
+        return answer(partial(_remote_state, place), place.uri)
+    return answer(partial(_state, place), place)
+
+
+def _remote_state(address: Address) -> RootState:
+    if address.web:
+        return RootState.PRESENT if web.answers(address, _ANSWER_S) else RootState.ABSENT
+    try:
+        if not objects.about(address).folder:
+            return RootState.PRESENT
+        found = any(not any(map(is_passed_over, entry.names)) for entry in objects.listing(address))
+    except RefusedError:
+        return RootState.ABSENT
+    return RootState.PRESENT if found else RootState.EMPTY
 
 
 def _state(path: str | os.PathLike[str]) -> RootState:
@@ -218,16 +340,42 @@ def _rank(root: Root) -> tuple[bool, int]:
     return root.name is not None, len(root.path.parts)
 
 
-def _parse_root(item: str) -> Root:
+def _remote_rank(root: RemoteRoot) -> tuple[bool, int]:
+    return root.name is not None, len(root.address.parts)
+
+
+def _place(root: Root | RemoteRoot) -> Path | Address:
+    return root.path if isinstance(root, Root) else root.address
+
+
+def _outside(place: str) -> OutsideRootsError:
+    return OutsideRootsError(f"{shown(place)!r} is not beneath the places that may be read (TAGGER_ROOTS)")
+
+
+def _parse_root(item: str) -> Root | RemoteRoot:
     named = _NAMED.fullmatch(item)
     name, text = (named["name"], named["path"]) if named else (None, item)
     if not text.strip():
         raise SettingsError(f"a root is empty: {item!r}; give a folder, a file, or NAME=FOLDER")
     if text.startswith("file:///"):
         text = "/" + _decoded(item, text.removeprefix("file:///"))
-    elif _SCHEME.match(text):
-        raise SettingsError(f"{item!r} is not a folder or file of this machine")
+    elif is_address(text):
+        return RemoteRoot(_root_address(text), name)
     return Root(resolved(_at_home(item, text), item), name)
+
+
+def _root_address(text: str) -> Address:
+    try:
+        address = parse_address(text)
+    except SourceError as error:
+        raise SettingsError(str(error)) from error
+    if address.query:
+        raise SettingsError(f"{shown(text)}: a root has no query (?...)")
+    if not address.web:
+        objects.require(address.scheme)
+    while address.parts and not address.parts[-1]:
+        address = replace(address, parts=address.parts[:-1])
+    return address
 
 
 def _at_home(item: str, text: str) -> Path:
@@ -237,22 +385,23 @@ def _at_home(item: str, text: str) -> Path:
         raise SettingsError(f"{item!r} cannot be used as a place: {error}") from error
 
 
-def _refuse_twice(item: str, root: Root, others: Iterable[Root]) -> None:
+def _refuse_twice(item: str, root: Root | RemoteRoot, others: Iterable[Root | RemoteRoot]) -> None:
     for other in others:
         if root.name is None or other.name is None:
             continue
         # In a URI the authority has no case, and nor has it to some of the programs that read URIs.
         same_name = root.name.lower() == other.name.lower()
-        if same_name and root.path != other.path:
+        same_place = _place(root) == _place(other)
+        if same_name and not same_place:
             raise SettingsError(f"{item!r}: another root is called {other.name!r}; names may not repeat")
-        if root.path == other.path and not same_name:
+        if same_place and not same_name:
             raise SettingsError(f"{item!r}: this place is already called {other.name!r}; one name each")
 
 
 def _decoded(uri: str, tail: str) -> str:
     raw = unquote_to_bytes(tail)
     if b"\0" in raw:
-        raise SourceError(f"no file name can hold a NUL byte: {uri!r}")
+        raise SourceError(f"no file name can hold a NUL byte: {shown(uri)}")
     return os.fsdecode(raw)
 
 

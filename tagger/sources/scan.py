@@ -23,11 +23,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tagger.errors import SourceError
+from tagger.sources.addresses import Address
+from tagger.sources.events import SKIPPED, Found, Refused, ScanEvent, Skipped, Unlisted
 from tagger.sources.faults import fault_of
 from tagger.sources.ignore import IgnoreRules, rules_above, rules_in
 from tagger.sources.names import SkipReason, kind_by_extension, printable, skip_by_name, skip_in_library
 from tagger.sources.patience import Whereabouts
 from tagger.sources.regular import NotRegularError, refuse_special
+from tagger.sources.remote import scan_address
 from tagger.sources.roots import Roots, quote_path
 from tagger.values import OutcomeKind
 
@@ -37,44 +40,6 @@ _DEEPEST_OPEN = 64
 
 # Characters of a path in a warning: it may have 4096, and all others would drown in it.
 _LONGEST_SHOWN = 400
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A file that may be an image: ``size`` in bytes, ``mtime_ns`` since 1970."""
-
-    uri: str
-    size: int
-    mtime_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """An entry that is wanted and cannot be read: its outcome is known without opening it."""
-
-    uri: str
-    kind: OutcomeKind
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """An entry that is no image of a person's; only counted."""
-
-    reason: SkipReason
-
-
-@dataclass(frozen=True, slots=True)
-class Unlisted:
-    """A folder that could not be looked into. ``uri_prefix`` ends with ``/``: of the URIs that
-    begin so nothing is known now. ``reason`` is for a warning."""
-
-    uri_prefix: str
-    kind: OutcomeKind
-    reason: str
-
-
-ScanEvent = Found | Refused | Skipped | Unlisted
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,25 +65,26 @@ class _LoopError(Exception):
     """A link has led back into a folder that is being listed."""
 
 
-_SKIPPED = {reason: Skipped(reason) for reason in SkipReason}
-
-
 def scan(
-    path: str | os.PathLike[str],
+    place: str | os.PathLike[str] | Address,
     roots: Roots,
     options: ScanOptions | None = None,
     whereabouts: Whereabouts | None = None,
 ) -> Iterator[ScanEvent]:
-    """Everything at or beneath ``path``, each entry once, in no promised order.
+    """Everything at or beneath ``place``, each entry once, in no promised order.
 
-    ``path`` is resolved first; it is then a file or folder beneath the roots. Permissions, links
-    and special files never stop a scan; they are events. It blocks for as long as the file system
-    does; ``whereabouts`` is told each folder, for one who waits for it in another thread.
+    A path is resolved first; it is then a file or folder beneath the roots. Permissions, links and
+    special files never stop a scan; they are events. It blocks for as long as the file system or
+    server does; ``whereabouts`` is told each folder, for one who waits for it in another thread.
 
     Raises:
-        OutsideRootsError: ``path`` does not lie beneath the roots (at the first event).
+        OutsideRootsError: ``place`` does not lie beneath the roots (at the first event).
+        SourceError: it is on a web server, which cannot be listed (at the first event).
     """
-    top = Path(os.path.realpath(path))
+    if isinstance(place, Address):
+        yield from scan_address(place, roots, whereabouts or Whereabouts(place.uri))
+        return
+    top = Path(os.path.realpath(place))
     uri = roots.uri_of(top)
     scanning = _Scan(roots, options or ScanOptions(), str(top), whereabouts or Whereabouts(str(top)))
     try:
@@ -201,7 +167,7 @@ class _Scan:
                     if event is not None:
                         yield event
         except _LoopError:
-            yield _SKIPPED[SkipReason.LINK]
+            yield SKIPPED[SkipReason.LINK]
         except SourceError as error:
             yield from self._untouched(folder.path, str(error))
         except FileNotFoundError as error:
@@ -229,7 +195,7 @@ class _Scan:
         name = entry.name
         reason = skip_by_name(name)
         if reason is not None:
-            return _SKIPPED[reason]
+            return SKIPPED[reason]
         if entry.is_symlink():
             return self._link(folder, entry)
         if entry.is_dir(follow_symlinks=False):
@@ -243,7 +209,7 @@ class _Scan:
         if reason is None and folder.rules is not None and folder.rules.ignores(entry.path, folder=False):
             reason = SkipReason.IGNORED
         if reason is not None:
-            return _SKIPPED[reason]
+            return SKIPPED[reason]
         return self.file(entry.path, folder.uri + quote_path(entry.name), follow=follow)
 
     def _folder(self, folder: _Folder, entry: os.DirEntry[str]) -> Skipped | _Folder:
@@ -251,7 +217,7 @@ class _Scan:
         if reason is None and folder.rules is not None and folder.rules.ignores(entry.path, folder=True):
             reason = SkipReason.IGNORED
         if reason is not None:
-            return _SKIPPED[reason]
+            return SKIPPED[reason]
         uri = self._named(entry.path) or folder.uri + quote_path(entry.name)
         return _Folder(entry.path, f"{uri}/", folder.rules, folder.depth + 1, folder.line)
 
@@ -265,7 +231,7 @@ class _Scan:
             return Refused(uri, OutcomeKind.OUTSIDE, outside_reason(entry.path))
         if not is_folder:
             return self._file(folder, entry, follow=True)
-        return self._folder(folder, entry) if self.options.follow_links else _SKIPPED[SkipReason.LINK]
+        return self._folder(folder, entry) if self.options.follow_links else SKIPPED[SkipReason.LINK]
 
     def _broken_link(self, path: str, error: OSError) -> tuple[OutcomeKind, str]:
         if isinstance(error, FileNotFoundError):

@@ -7,13 +7,14 @@ was not seen has vanished when the scan comes to its end.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 from sqlalchemy import ColumnElement, Connection, TextClause, select, text, update
 
-from tagger.store import counts, ledger, outcomes
+from tagger.store import counts, ledger, outcomes, runs
 from tagger.store.catalog import GROUP, Scope, insert_or_ignore, known_images, within
 from tagger.store.schema import ImageRow, TaggingRow
 from tagger.store.session import Database, now
@@ -46,6 +47,12 @@ class Tally:
         """All that was seen."""
         return self.new + self.changed + self.unchanged + self.refused
 
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(*map(operator.add, astuple(self), astuple(other)))
+
+    def __sub__(self, other: Tally) -> Tally:
+        return Tally(*map(operator.sub, astuple(self), astuple(other)))
+
 
 @dataclass(frozen=True, slots=True)
 class Census:
@@ -54,10 +61,13 @@ class Census:
     connection: Connection
     model_id: int
     retry_failed: bool
+    run_id: int | None = None
     tally: Tally = field(default_factory=Tally)
 
     def observe(self, group: Sequence[Seen]) -> None:
         """Write down a group of files in one transaction: new, changed, back again, or refused."""
+        if not group:
+            return
         with self.connection.begin():
             counts.guard(self.connection)
             known = known_images(self.connection, [seen.uri for seen in group])
@@ -73,7 +83,7 @@ class Census:
             ]
             self._change(ids, changed)
             self._return([image.id for image in known.values() if image.vanished])
-            ledger.want(self.connection, self.model_id, sorted(ids.values()))
+            ledger.want(self.connection, self.model_id, sorted(ids.values()), self.run_id)
             self._judge(ids, group)
             refused = sum(seen.refusal is not None for seen in group)
             self.tally.refused += refused
@@ -133,7 +143,7 @@ class Census:
                 .where(ImageRow.id == ids[seen.uri])
                 .values(size=seen.size, mtime_ns=seen.mtime_ns)
             )
-        ledger.want_again(self.connection, [ids[seen.uri] for seen in changed])
+        ledger.want_again(self.connection, [ids[seen.uri] for seen in changed], run_id=self.run_id)
 
     def _return(self, image_ids: Sequence[int]) -> None:
         if not image_ids:
@@ -148,7 +158,7 @@ class Census:
         """Look again at what failed for its place's sake (or all, if asked); settle refusals."""
         found = [ids[seen.uri] for seen in group if seen.refusal is None]
         failed = [kind for kind in OutcomeKind if not kind.tagged] if self.retry_failed else ledger.PASSING
-        ledger.want_again(self.connection, found, self.model_id, failed)
+        ledger.want_again(self.connection, found, self.model_id, failed, self.run_id)
         refusals = {ids[seen.uri]: seen.refusal for seen in group if seen.refusal is not None}
         if not refusals:
             return
@@ -162,7 +172,7 @@ class Census:
             for image_id, outcome in stays
             if outcome is not None and outcome != refusals[image_id][0].value
         ]
-        ledger.want_again(self.connection, other, self.model_id)
+        ledger.want_again(self.connection, other, self.model_id, run_id=self.run_id)
         outcomes.settle(self.connection, self.model_id, refusals)
 
     def _vanish(self, image_ids: Sequence[int]) -> None:
@@ -174,6 +184,7 @@ class Census:
             self.connection.execute(
                 update(ImageRow).where(ImageRow.id.in_(image_ids)).values(vanished_at=moment)
             )
+        runs.fail(self.connection, TaggingRow.image_id.in_(image_ids))
         self.connection.execute(
             update(TaggingRow)
             .where(TaggingRow.image_id.in_(image_ids), TaggingRow.outcome.is_(None))
@@ -188,12 +199,17 @@ class Census:
 
 
 @contextmanager
-def taking(database: Database, model_id: int, *, retry_failed: bool = False) -> Iterator[Census]:
-    """A census that wants what it sees from the model; ``retry_failed`` tries every failure again."""
+def taking(
+    database: Database, model_id: int, *, retry_failed: bool = False, run_id: int | None = None
+) -> Iterator[Census]:
+    """A census that wants what it sees from the model, for a run if there is one.
+
+    ``retry_failed`` tries every failure again.
+    """
     with database.session() as connection:
         with connection.begin():
             connection.execute(text("DROP TABLE IF EXISTS seen_images"))
             connection.execute(text("CREATE TEMPORARY TABLE seen_images (image_id BIGINT PRIMARY KEY)"))
-        yield Census(connection, model_id, retry_failed)
+        yield Census(connection, model_id, retry_failed, run_id)
         with connection.begin():
             connection.execute(text("DROP TABLE seen_images"))

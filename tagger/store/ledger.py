@@ -12,25 +12,32 @@ one that kills is alone. So many deaths alone (:data:`tagger.values.DEATHS`), an
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
+from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     and_,
+    case,
     delete,
     func,
     insert,
+    literal,
     or_,
     select,
     update,
 )
 
+from tagger.store import runs
 from tagger.store.catalog import GROUP, Scope, insert_or_ignore, within
 from tagger.store.schema import (
     ImageRow,
     LeaseRow,
+    Moment,
+    RunRow,
     TaggingRow,
 )
 from tagger.store.session import locked, now
@@ -41,6 +48,15 @@ LEASE_SECONDS = 60.0
 
 PASSING = (OutcomeKind.MISSING, OutcomeKind.DENIED, OutcomeKind.OUTSIDE, OutcomeKind.UNREADABLE)
 """Outcomes that speak of the file's place, not of its bytes: worth another look at each scan."""
+
+
+class Role(StrEnum):
+    """What the owner of a lease does."""
+
+    TAG = "tag"
+    WORKER = "worker"
+    FILL = "fill"
+    """Adds images to a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +71,48 @@ class Owner:
 # -- wants ----------------------------------------------------------------------------------
 
 
-def want(connection: Connection, model_id: int, image_ids: Sequence[int]) -> None:
-    """Want these images from this model; those that are wanted already stay as they are."""
-    if image_ids:
-        connection.execute(
-            insert_or_ignore(connection, TaggingRow),
-            [{"image_id": image_id, "model_id": model_id} for image_id in image_ids],
-        )
+def want(connection: Connection, model_id: int, image_ids: Sequence[int], run_id: int | None = None) -> None:
+    """Want these images from this model; those that are wanted already stay as they are.
+
+    With ``run_id`` they are that run's, and so are those that are pending for no run, or for one that
+    is paused or less urgent. The caller is the only one who wants (:func:`tagger.store.counts.guard`).
+    """
+    if not image_ids:
+        return
+    if run_id is not None:
+        fresh = len(image_ids) - _wanted(connection, model_id, image_ids)
+        runs.grow(connection, run_id, fresh + _adopt(connection, model_id, image_ids, run_id))
+    connection.execute(
+        insert_or_ignore(connection, TaggingRow),
+        [{"image_id": image_id, "model_id": model_id, "run_id": run_id} for image_id in image_ids],
+    )
+
+
+def _wanted(connection: Connection, model_id: int, image_ids: Sequence[int]) -> int:
+    return connection.execute(
+        select(func.count())
+        .select_from(TaggingRow)
+        .where(TaggingRow.model_id == model_id, TaggingRow.image_id.in_(image_ids))
+    ).scalar_one()
+
+
+def _adopt(connection: Connection, model_id: int, image_ids: Sequence[int], run_id: int) -> int:
+    """Take over what is pending for nobody, or for somebody who can wait longer."""
+    urgency = select(RunRow.priority).where(RunRow.id == run_id).scalar_subquery()
+    patient = select(RunRow.id).where(
+        RunRow.id != run_id,
+        RunRow.finished_at.is_(None),
+        or_(RunRow.state == runs.RunState.PAUSED.value, RunRow.priority > urgency),
+    )
+    free = and_(
+        TaggingRow.model_id == model_id,
+        TaggingRow.image_id.in_(image_ids),
+        TaggingRow.outcome.is_(None),
+        or_(TaggingRow.run_id.is_(None), TaggingRow.run_id.in_(patient)),
+    )
+    for other, images in runs.pending_by_run(connection, free).items():
+        runs.grow(connection, other, -images)
+    return connection.execute(update(TaggingRow).where(free).values(run_id=run_id)).rowcount
 
 
 def want_again(
@@ -69,32 +120,45 @@ def want_again(
     image_ids: Sequence[int],
     model_id: int | None = None,
     outcomes: Iterable[OutcomeKind] | None = None,
+    run_id: int | None = None,
 ) -> int:
     """Make taggings pending again, for all models or one; how many that were.
 
     Those that are being worked on too (unless ``outcomes`` says which): what their worker has read
-    is not what is wanted any more, and losing the lease it cannot write it.
+    is not what is wanted any more, and losing the lease it cannot write it. What was finished is the
+    run's from now on; what was pending stays with its own.
     """
     if not image_ids:
         return 0
     where: list[ColumnElement[bool]] = [TaggingRow.image_id.in_(image_ids)]
     if model_id is not None:
         where.append(TaggingRow.model_id == model_id)
-    if outcomes is not None:
-        where.append(TaggingRow.outcome.in_([kind.value for kind in outcomes]))
-    return connection.execute(
-        update(TaggingRow)
-        .where(*where)
-        .values(
-            outcome=None,
-            reason=None,
-            finished_at=None,
-            attempts=0,
-            deaths=0,
-            not_before=None,
-            lease_id=None,
-        )
+    begun_again = 0
+    if outcomes is None:
+        begun_again = connection.execute(
+            update(TaggingRow).where(*where, TaggingRow.outcome.is_(None)).values(_AS_NEW)
+        ).rowcount
+        finished = TaggingRow.outcome.is_not(None)
+    else:
+        finished = TaggingRow.outcome.in_([kind.value for kind in outcomes])
+    again = connection.execute(
+        update(TaggingRow).where(*where, finished).values({**_AS_NEW, "run_id": run_id})
     ).rowcount
+    if run_id is not None:
+        runs.grow(connection, run_id, again)
+    return begun_again + again
+
+
+_AS_NEW: dict[str, Any] = {
+    "outcome": None,
+    "reason": None,
+    "finished_at": None,
+    "attempts": 0,
+    "deaths": 0,
+    "not_before": None,
+    "lease_id": None,
+}
+"""A tagging that nobody has begun."""
 
 
 def pending(connection: Connection, model_id: int, scope: Scope) -> int:
@@ -123,7 +187,17 @@ def claimable(connection: Connection, model_id: int, scope: Scope) -> bool:
 # -- leases and claims ----------------------------------------------------------------------
 
 
-def open_lease(connection: Connection, owner: Owner) -> int:
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a worker tells of itself: images done in its life, and how many a second."""
+
+    device: str | None = None
+    images: int = 0
+    rate: float | None = None
+    note: str | None = None
+
+
+def open_lease(connection: Connection, owner: Owner, role: Role = Role.TAG, name: str | None = None) -> int:
     """A new lease for a process; its id is the fencing token."""
     return connection.execute(
         insert(LeaseRow)
@@ -132,40 +206,120 @@ def open_lease(connection: Connection, owner: Owner) -> int:
             pid=owner.pid,
             process_started=owner.process_started,
             expires_at=now(connection) + timedelta(seconds=LEASE_SECONDS),
+            role=role.value,
+            name=name,
         )
         .returning(LeaseRow.id)
     ).scalar_one()
 
 
-def renew_lease(connection: Connection, lease_id: int) -> bool:
+def renew_lease(connection: Connection, lease_id: int, report: Report | None = None) -> bool:
     """Push the lease's end away; False when it was taken back in the meantime."""
     until = now(connection) + timedelta(seconds=LEASE_SECONDS)
-    done = connection.execute(update(LeaseRow).where(LeaseRow.id == lease_id).values(expires_at=until))
+    told = asdict(report) if report is not None else {}
+    done = connection.execute(
+        update(LeaseRow).where(LeaseRow.id == lease_id).values(expires_at=until, **told)
+    )
     return done.rowcount == 1
 
 
+def let_go(connection: Connection, lease_id: int) -> int:
+    """Give back what the lease still holds, which was never begun, so that it was no attempt."""
+    suspect_now = case((TaggingRow.attempts > 1, literal(now(connection), Moment)), else_=None)
+    return connection.execute(
+        update(TaggingRow)
+        .where(TaggingRow.lease_id == lease_id)
+        .values(lease_id=None, not_before=suspect_now, attempts=TaggingRow.attempts - 1)
+    ).rowcount
+
+
 def hand_back(connection: Connection, lease_id: int) -> None:
-    """End the lease in good order: what it still holds was never begun, so it was no attempt."""
-    connection.execute(
-        update(TaggingRow).where(TaggingRow.lease_id == lease_id).values(attempts=TaggingRow.attempts - 1)
-    )
-    close_lease(connection, lease_id)
+    """End the lease in good order."""
+    let_go(connection, lease_id)
+    connection.execute(delete(LeaseRow).where(LeaseRow.id == lease_id))
 
 
 def close_lease(connection: Connection, lease_id: int) -> None:
     """Take the lease back from an owner that died: all that it holds is free, the attempt counted.
 
-    If that is a single image, then the owner had nothing else in hand when it died.
+    If that is a single image, then the owner had nothing else in hand when it died. What was tried
+    before waits a while (:func:`back_off`).
     """
-    held = connection.execute(
-        select(func.count()).select_from(TaggingRow).where(TaggingRow.lease_id == lease_id)
-    ).scalar_one()
+    held = dict(
+        connection.execute(
+            select(TaggingRow.attempts, func.count())
+            .where(TaggingRow.lease_id == lease_id)
+            .group_by(TaggingRow.attempts)
+        ).all()
+    )
+    alone = sum(held.values()) == 1
+    moment = now(connection)
+    for attempts in held:
+        connection.execute(
+            update(TaggingRow)
+            .where(TaggingRow.lease_id == lease_id, TaggingRow.attempts == attempts)
+            .values(
+                lease_id=None,
+                not_before=moment + back_off(attempts),
+                deaths=TaggingRow.deaths + (1 if alone else 0),
+            )
+        )
+    connection.execute(delete(LeaseRow).where(LeaseRow.id == lease_id))
+
+
+def back_off(attempts: int) -> timedelta:
+    """How long to wait after so many attempts: not at all after the first, then ever longer."""
+    return timedelta(seconds=0 if attempts <= 1 else min(2.5 * 2 ** (attempts - 1), LEASE_SECONDS))
+
+
+def put_off(connection: Connection, lease_id: int, image_ids: Sequence[int], delay: timedelta) -> None:
+    """Give these back, to be tried again after a while; the attempt is counted."""
     connection.execute(
         update(TaggingRow)
-        .where(TaggingRow.lease_id == lease_id)
-        .values(lease_id=None, deaths=TaggingRow.deaths + (1 if held == 1 else 0))
+        .where(TaggingRow.lease_id == lease_id, TaggingRow.image_id.in_(image_ids))
+        .values(lease_id=None, not_before=now(connection) + delay)
     )
-    connection.execute(delete(LeaseRow).where(LeaseRow.id == lease_id))
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A living worker, by its lease; ``held`` images are in its hands."""
+
+    lease_id: int
+    name: str
+    host: str
+    pid: int
+    device: str | None
+    images: int
+    rate: float | None
+    held: int
+    note: str | None
+
+
+def workers(connection: Connection) -> list[Worker]:
+    """The workers that gave a sign of life in time."""
+    held = (
+        select(func.count())
+        .select_from(TaggingRow)
+        .where(TaggingRow.lease_id == LeaseRow.id)
+        .scalar_subquery()
+    )
+    rows = connection.execute(
+        select(
+            LeaseRow.id,
+            func.coalesce(LeaseRow.name, LeaseRow.host),
+            LeaseRow.host,
+            LeaseRow.pid,
+            LeaseRow.device,
+            LeaseRow.images,
+            LeaseRow.rate,
+            held,
+            LeaseRow.note,
+        )
+        .where(LeaseRow.role == Role.WORKER.value, LeaseRow.expires_at >= now(connection))
+        .order_by(LeaseRow.id)
+    )
+    return [Worker(*row) for row in rows]
 
 
 def note_death(connection: Connection, lease_id: int, image_id: int) -> None:
@@ -238,13 +392,40 @@ def claim_suspects(
     return _claim(connection, model_id, lease_id, alike, max(1, limit >> attempts))
 
 
+def claim_these(
+    connection: Connection, model_id: int, lease_id: int, image_ids: Sequence[int]
+) -> list[ImageRef]:
+    """Take those of ``image_ids`` that are pending, held by nobody, and not of a run that is paused.
+
+    They may be claimed though they are sent already, or put off: whoever names them was sent.
+    """
+    resting = select(RunRow.id).where(
+        RunRow.finished_at.is_(None), RunRow.state == runs.RunState.PAUSED.value
+    )
+    free = and_(
+        TaggingRow.model_id == model_id,
+        TaggingRow.image_id.in_(image_ids),
+        TaggingRow.outcome.is_(None),
+        TaggingRow.lease_id.is_(None),
+        or_(TaggingRow.run_id.is_(None), TaggingRow.run_id.not_in(resting)),
+    )
+    return _claim(connection, model_id, lease_id, free, len(image_ids))
+
+
 def _claim(
     connection: Connection, model_id: int, lease_id: int, which: ColumnElement[bool], limit: int
 ) -> list[ImageRef]:
     rows = connection.execute(
         locked(
             connection,
-            select(ImageRow.id, ImageRow.uri, ImageRow.size, ImageRow.mtime_ns, TaggingRow.deaths)
+            select(
+                ImageRow.id,
+                ImageRow.uri,
+                ImageRow.size,
+                ImageRow.mtime_ns,
+                TaggingRow.deaths,
+                TaggingRow.attempts,
+            )
             .join(TaggingRow, TaggingRow.image_id == ImageRow.id)
             .where(which)
             .order_by(TaggingRow.image_id)
@@ -262,4 +443,4 @@ def _claim(
             )
             .values(lease_id=lease_id, attempts=TaggingRow.attempts + 1)
         )
-    return [ImageRef(row.id, row.uri, row.size, row.mtime_ns, row.deaths) for row in rows]
+    return [ImageRef(row.id, row.uri, row.size, row.mtime_ns, row.deaths, row.attempts + 1) for row in rows]

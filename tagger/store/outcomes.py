@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, exists, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, exists, select, update
 
-from tagger.store import counts
+from tagger.store import counts, runs
 from tagger.store.catalog import insert_or_ignore
 from tagger.store.ledger import PASSING, want_again
+from tagger.store.runs import Gain
 from tagger.store.schema import (
     ClassScoreRow,
     ContentRow,
@@ -75,6 +76,7 @@ def settle(connection: Connection, model_id: int, failures: Mapping[int, tuple[O
         blank = [image_id for image_id, (kind, _) in failures.items() if kind is not OutcomeKind.DENIED]
         connection.execute(update(ImageRow).where(ImageRow.id.in_(blank)).values(content_id=None))
     moment = now(connection)
+    runs.fail(connection, and_(TaggingRow.model_id == model_id, TaggingRow.image_id.in_(failures)))
     connection.execute(
         update(TaggingRow)
         .where(
@@ -123,24 +125,43 @@ def record(
         _add_scores(connection, model_id, group, content_ids)
         _place(connection, group, content_ids, moved)
         _finish(connection, model_id, group, content_ids, moved, provenance)
+    runs.advance(connection, _gains(group, ours))
     return Recorded(frozenset(outcome.image_id for outcome in group), len(moved))
 
 
-def _still_ours(connection: Connection, model_id: int, lease_id: int, image_ids: Sequence[int]) -> set[int]:
-    return set(
-        connection.execute(
-            locked(
-                connection,
-                select(TaggingRow.image_id).where(
-                    TaggingRow.model_id == model_id,
-                    TaggingRow.image_id.in_(image_ids),
-                    TaggingRow.lease_id == lease_id,
-                    TaggingRow.outcome.is_(None),
-                ),
-                of=TaggingRow,
-            )
-        ).scalars()
+def _still_ours(
+    connection: Connection, model_id: int, lease_id: int, image_ids: Sequence[int]
+) -> dict[int, int | None]:
+    """Those that still carry the lease, each with the run that wants it."""
+    rows = connection.execute(
+        locked(
+            connection,
+            select(TaggingRow.image_id, TaggingRow.run_id).where(
+                TaggingRow.model_id == model_id,
+                TaggingRow.image_id.in_(image_ids),
+                TaggingRow.lease_id == lease_id,
+                TaggingRow.outcome.is_(None),
+            ),
+            of=TaggingRow,
+        )
     )
+    return dict(rows.all())
+
+
+def _gains(group: Sequence[Outcome], ours: Mapping[int, int | None]) -> dict[int, Gain]:
+    """What the group adds to each run."""
+    of_run: dict[int, list[Outcome]] = {}
+    for outcome in group:
+        if (run_id := ours[outcome.image_id]) is not None:
+            of_run.setdefault(run_id, []).append(outcome)
+    return {
+        run_id: Gain(
+            done=len(some),
+            failed=sum(not outcome.kind.tagged for outcome in some),
+            reused=sum(outcome.reused for outcome in some),
+        )
+        for run_id, some in of_run.items()
+    }
 
 
 def _without_forgotten(connection: Connection, model_id: int, group: list[Outcome]) -> list[Outcome]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select, text
 
 from tagger.store.catalog import Scope, under, within
-from tagger.store.ledger import PASSING
-from tagger.store.schema import ImageRow, ModelRow, RunRow, TaggingRow, VerdictRow
-from tagger.store.session import now
+from tagger.store.ledger import PASSING, Worker, workers
+from tagger.store.runs import Run, last_runs
+from tagger.store.schema import ImageRow, ModelRow, TaggingRow, VerdictRow
 from tagger.values import OutcomeKind
 
 
@@ -69,22 +69,6 @@ class ImageReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """One command's work: how much, how fast."""
-
-    id: int
-    kind: str
-    model: str | None
-    places: str
-    started_at: datetime
-    finished_at: datetime | None
-    done: int
-    failed: int
-    reused: int
-    seconds: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class LibraryStatus:
     """The library at a glance. ``outcomes`` counts present images by (model, outcome)."""
 
@@ -93,6 +77,7 @@ class LibraryStatus:
     outcomes: tuple[tuple[str, bool, str, int], ...]
     failures: tuple[tuple[str, str, str], ...]
     runs: tuple[Run, ...]
+    workers: tuple[Worker, ...]
 
 
 def search(connection: Connection, tag: str, min_confidence: float, limit: int | None) -> Iterator[Hit]:
@@ -288,63 +273,5 @@ def library_status(connection: Connection, failures: int, runs: int) -> LibraryS
         outcomes=tuple((row[0], row[1], row[2], row[3]) for row in outcomes),
         failures=tuple((row[0], row[1] or "", row[2] or "") for row in failed),
         runs=tuple(last_runs(connection, runs)),
-    )
-
-
-def last_runs(connection: Connection, limit: int) -> list[Run]:
-    """The newest runs."""
-    rows = connection.execute(
-        select(RunRow, ModelRow.name.label("model"))
-        .outerjoin(ModelRow, ModelRow.id == RunRow.model_id)
-        .order_by(RunRow.id.desc())
-        .limit(limit)
-    )
-    return [
-        Run(
-            id=row.id,
-            kind=row.kind,
-            model=row.model,
-            places=row.places,
-            started_at=row.started_at,
-            finished_at=row.finished_at,
-            done=row.done,
-            failed=row.failed,
-            reused=row.reused,
-            seconds=row.seconds,
-        )
-        for row in rows
-    ]
-
-
-def start_run(connection: Connection, kind: str, model_id: int, places: Sequence[str]) -> int:
-    """Note that a run begins."""
-    return connection.execute(
-        insert(RunRow)
-        .values(
-            kind=kind,
-            model_id=model_id,
-            places="\n".join(places),
-            started_at=now(connection),
-            done=0,
-            failed=0,
-            reused=0,
-        )
-        .returning(RunRow.id)
-    ).scalar_one()
-
-
-def note_run(
-    connection: Connection, run_id: int, *, done: int, failed: int, reused: int, seconds: float, ended: bool
-) -> None:
-    """Note how far a run has come; with each group, so that a killed run tells what it did."""
-    connection.execute(
-        update(RunRow)
-        .where(RunRow.id == run_id)
-        .values(
-            done=done,
-            failed=failed,
-            reused=reused,
-            seconds=seconds,
-            finished_at=now(connection) if ended else None,
-        )
+        workers=tuple(workers(connection)),
     )

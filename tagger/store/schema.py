@@ -168,26 +168,63 @@ class ThresholdRow(Base):
 
 
 class RunRow(Base):
-    """One command's worth of work: when it ran and over what."""
+    """One command's worth of work: when it ran, over what, and how far it is.
+
+    ``lease_id`` is that of the process which still adds to it (or, of a ``tag`` run, does it all).
+    ``rate`` is in images a second, a mean that fades; it was right at ``rated_at``.
+    """
 
     __tablename__ = "runs"
+    __table_args__ = (
+        Index(
+            "uq_runs_name",
+            "name",
+            unique=True,
+            sqlite_where=text("finished_at IS NULL"),
+            postgresql_where=text("finished_at IS NULL"),
+        ),
+        Index(
+            "ix_runs_unfinished",
+            "priority",
+            "id",
+            sqlite_where=text("finished_at IS NULL"),
+            postgresql_where=text("finished_at IS NULL"),
+        ),
+    )
     id: Mapped[int] = mapped_column(BigInt, primary_key=True)
     kind: Mapped[str] = mapped_column(Name)
+    name: Mapped[str | None] = mapped_column(Name)
+    state: Mapped[str] = mapped_column(Name, server_default="running")
+    priority: Mapped[int] = mapped_column(Integer, server_default="0")
+    lease_id: Mapped[int | None] = mapped_column(BigInt, _fk("leases.id", "SET NULL"))
     model_id: Mapped[int | None] = mapped_column(_fk("models.id", "SET NULL"))
     places: Mapped[str] = mapped_column(Text)
     started_at: Mapped[datetime] = mapped_column(Moment)
     finished_at: Mapped[datetime | None] = mapped_column(Moment)
-    done: Mapped[int] = mapped_column(Integer)
-    failed: Mapped[int] = mapped_column(Integer)
-    reused: Mapped[int] = mapped_column(Integer)
+    total: Mapped[int] = mapped_column(BigInt, server_default="0")
+    done: Mapped[int] = mapped_column(BigInt, server_default="0")
+    failed: Mapped[int] = mapped_column(BigInt, server_default="0")
+    reused: Mapped[int] = mapped_column(BigInt, server_default="0")
     seconds: Mapped[float | None] = mapped_column(Double)
+    rate: Mapped[float] = mapped_column(Double, server_default="0")
+    rated_at: Mapped[datetime | None] = mapped_column(Moment)
+
+
+class JobRow(Base):
+    """A scheduled job that was begun: unique on its due time, so that two schedulers begin it once."""
+
+    __tablename__ = "jobs"
+    name: Mapped[str] = mapped_column(Name, primary_key=True)
+    due_at: Mapped[datetime] = mapped_column(Moment, primary_key=True)
+    began_at: Mapped[datetime] = mapped_column(Moment)
 
 
 class LeaseRow(Base):
     """A process's hold on what it has claimed. Deleted or expired, its images are free again.
 
     The id is the fencing token: it is never given twice, and a result is written only while the
-    tagging still carries it.
+    tagging still carries it. ``role`` is what the process does; a worker's also tells its ``name``,
+    its ``device``, how many ``images`` it has done in its life, and its ``rate`` in images a second.
     """
 
     __tablename__ = "leases"
@@ -197,13 +234,20 @@ class LeaseRow(Base):
     pid: Mapped[int] = mapped_column(Integer)
     process_started: Mapped[float] = mapped_column(Double)
     expires_at: Mapped[datetime] = mapped_column(Moment)
+    role: Mapped[str] = mapped_column(Name, server_default="tag")
+    name: Mapped[str | None] = mapped_column(Name)
+    device: Mapped[str | None] = mapped_column(Name)
+    images: Mapped[int] = mapped_column(BigInt, server_default="0")
+    rate: Mapped[float | None] = mapped_column(Double)
+    note: Mapped[str | None] = mapped_column(Text)
 
 
 class TaggingRow(Base):
     """A wanted pair of image and model, and what came of it; pending while ``outcome`` is null.
 
     ``attempts`` counts how often work on it began, ``deaths`` how often a process died with this
-    image alone in hand.
+    image alone in hand. ``run_id`` is the run that wants it; ``not_before`` says until when it is not
+    to be sent to a worker (again): it has been sent, or is put off.
     """
 
     __tablename__ = "taggings"
@@ -211,6 +255,15 @@ class TaggingRow(Base):
         Index(
             "ix_taggings_pending",
             "model_id",
+            "image_id",
+            sqlite_where=text("outcome IS NULL"),
+            postgresql_where=text("outcome IS NULL"),
+        ),
+        # What the dispatcher reads: never sent first, in the order of ids; then what is due again.
+        Index(
+            "ix_taggings_dispatch",
+            "run_id",
+            "not_before",
             "image_id",
             sqlite_where=text("outcome IS NULL"),
             postgresql_where=text("outcome IS NULL"),
@@ -229,6 +282,7 @@ class TaggingRow(Base):
     attempts: Mapped[int] = mapped_column(Integer, server_default="0")
     deaths: Mapped[int] = mapped_column(Integer, server_default="0")
     not_before: Mapped[datetime | None] = mapped_column(Moment)
+    run_id: Mapped[int | None] = mapped_column(BigInt, _fk("runs.id", "SET NULL"))
     outcome: Mapped[str | None] = mapped_column(Name)
     reason: Mapped[str | None] = mapped_column(Text)
     content_id: Mapped[int | None] = mapped_column(BigInt, _fk("contents.id", "SET NULL"), index=True)

@@ -8,29 +8,37 @@ can find its snapshot stale, which no busy timeout cures.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple
 
 import psutil
 from sqlalchemy import Connection, Engine, Select, create_engine, event, func, make_url, select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import DatabaseError as DBDatabaseError
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from tagger.errors import DatabaseError, DatabaseUnavailable
 from tagger.store.schema import Base
 
 Columns = TypeVarTuple("Columns")
+T = TypeVar("T")
 
 BUSY_SECONDS = 60
 """How long SQLite waits for another writer before it gives up."""
 
 POOL_SECONDS = 600
 """How long one of many threads waits for one of the few connections."""
+
+PATIENCE_SECONDS = 600
+"""How long work in progress waits for a database that is away: a restart, a failover, a full disk."""
+
+_CONFLICTS = ("40P01", "40001")
+"""SQLSTATE of a deadlock and of a failed serialisation: the transaction is to be done again."""
 
 _NETWORK = {"nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afpfs", "9p", "fuse.sshfs", "webdav"}
 """File systems on which SQLite's WAL must not be used: it needs memory shared between processes."""
@@ -69,6 +77,30 @@ class Database:
         """A transaction that writes; committed at the end, rolled back on any exception."""
         with _translated(self), self.engine.begin() as connection:
             yield connection
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Do ``work`` in a writing transaction, and again while the database is away or others are in
+        its way; what it returns.
+
+        ``work`` may be done twice even after it was committed, if the connection broke in between: it
+        is to be such that this does no harm. Raises :class:`DatabaseUnavailable` after
+        :data:`PATIENCE_SECONDS`.
+        """
+
+        def once() -> T:
+            with self.writing() as connection:
+                return work(connection)
+
+        return _patient(once)
+
+    def read(self, question: Callable[[Connection], T]) -> T:
+        """Ask in a reading transaction, again while the database is away; raises as :meth:`write`."""
+
+        def once() -> T:
+            with self.reading() as connection:
+                return question(connection)
+
+        return _patient(once)
 
     @contextmanager
     def session(self) -> Iterator[Connection]:
@@ -109,6 +141,16 @@ def exclusive(connection: Connection, key: int) -> None:
     """
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({key})")
+
+
+def only_one(connection: Connection, key: int) -> bool:
+    """Whether this transaction is the only one that guards ``key``, to its end; none waits.
+
+    SQLite has one writer anyway.
+    """
+    if connection.dialect.name == "sqlite":
+        return True
+    return bool(connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({key})").scalar_one())
 
 
 def locked(
@@ -178,6 +220,15 @@ def _on_network(file: Path) -> bool:
     return nearest is not None and nearest.fstype.lower() in _NETWORK
 
 
+def _patient(attempt: Callable[[], T]) -> T:
+    return Retrying(
+        retry=retry_if_exception_type(DatabaseUnavailable),
+        wait=wait_random_exponential(multiplier=0.1, max=5),
+        stop=stop_after_delay(PATIENCE_SECONDS),
+        reraise=True,
+    )(attempt)
+
+
 @contextmanager
 def _translated(database: Database) -> Iterator[None]:
     """Say what a person can do about a database that does not answer."""
@@ -199,6 +250,8 @@ def _translated(database: Database) -> Iterator[None]:
 
 def _explained(database: Database, fault: OperationalError) -> DatabaseError:
     said = str(fault.orig).strip()
+    if getattr(fault.orig, "sqlstate", None) in _CONFLICTS:
+        return DatabaseUnavailable(f"two transactions were in each other's way: {said}")
     if "readonly" in said:
         return DatabaseError(f"{database.path} may not be written: change its permissions, or name another")
     if "unable to open" in said:

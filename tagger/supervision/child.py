@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tagger.loading import NOT_ENOUGH_MEMORY, PillowLoader
-from tagger.sources import read
+from tagger.sources import prepare, read
 from tagger.supervision.messages import FREE, Done, Known, Need, Purpose, Ready, Setup
 from tagger.values import ImageRef, Limits, LoadedImage, LoadFailure
 
@@ -39,6 +39,7 @@ def main() -> None:
     setup: Setup = connection.recv()
     _die_with_watcher()
     work = _Work(connection, setup)
+    prepare(setup.roots)  # before anything is measured: what it brings along is no image's fault
     _confine(setup.limits)
     before = _Belongings.now()
     with suppress(EOFError, ConnectionError):

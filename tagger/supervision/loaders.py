@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,9 +10,12 @@ from types import TracebackType
 
 from tagger.errors import LoadingError
 from tagger.loading import Budget
+from tagger.metering import SILENT, Meter, Stage, Stopwatch
 from tagger.supervision.messages import Done, Known, Need, Purpose, Setup
 from tagger.supervision.process import Clock, DiedError, LoadingProcess, OverdrawnError, OverdueError
 from tagger.values import DEATHS, ImageRef, LoadedImage, LoadFailure, OutcomeKind
+
+_LOG = logging.getLogger(__name__)
 
 SLOW_SECONDS = 2.0
 """An image that takes longer is waited for aside, and another process loads in its place."""
@@ -41,15 +45,25 @@ class Loaders:
             the others go on at full speed.
         on_death: told of an image whose process died before it is tried again, from the thread
             that loads it.
+        meter: told of each image's time at the stages up to its pixels, and of processes that end
+            before their time.
 
     Raises:
         LoadingError: the first processes cannot be started.
     """
 
-    def __init__(self, setup: Setup, processes: int, on_death: Callable[[ImageRef], None]) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        processes: int,
+        on_death: Callable[[ImageRef], None],
+        *,
+        meter: Meter = SILENT,
+    ) -> None:
         self.threads = processes + max(SPARE, processes)
         self._setup = setup
         self._on_death = on_death
+        self._meter = meter
         self._slots = threading.Semaphore(processes)
         self._budgets = {
             Purpose.FILE: Budget(setup.limits.max_bytes),
@@ -67,10 +81,13 @@ class Loaders:
             self.close()
             raise
 
-    def load(self, ref: ImageRef, wanted: Wanted) -> LoadedImage | LoadFailure | None:
+    def load(
+        self, ref: ImageRef, wanted: Wanted, since: float | None = None
+    ) -> LoadedImage | LoadFailure | None:
         """Read one image, and load it unless ``wanted`` says no; None then.
 
-        ``wanted`` is called at most once, with the SHA-256 of the bytes. Failures beside those of
+        ``wanted`` is called at most once, with the SHA-256 of the bytes. ``since``, by
+        :func:`time.monotonic`, is when the image began to wait; now if None. Failures beside those of
         reading and loading: ``timeout``, ``unreadable`` when it was the reading that took too long,
         and ``quarantined``.
 
@@ -78,7 +95,14 @@ class Loaders:
             LoadingError: no process can be started.
             AbandonedError: :meth:`abandon` was called.
         """
-        once, cause, deaths, overdrawn = _Once(ref, wanted), "an earlier run", ref.deaths, False
+        once = _Once(ref, wanted, Stopwatch(self._meter, since))
+        result = self._load(ref, once)
+        once.watch.turn(None)
+        return result
+
+    def _load(self, ref: ImageRef, once: _Once) -> LoadedImage | LoadFailure | None:
+        """Try until it is loaded, or has done enough harm."""
+        cause, deaths, overdrawn = "an earlier run", ref.deaths, False
         with _Slot(self._slots) as slot:
             while deaths < DEATHS:
                 # The last time with all memory for itself, so that it was not the others who used
@@ -90,6 +114,7 @@ class Loaders:
                     overdrawn = True
                 except DiedError as death:
                     cause, deaths = str(death), deaths + 1
+                    self._lost(cause, ref)
                     if deaths < DEATHS:
                         self._on_death(ref)
         reason = f"loading it killed the process that did, {DEATHS} times; the last by {cause}"
@@ -132,10 +157,13 @@ class Loaders:
             if alone:
                 share.take_all()
             process = self._take(ref)
+            once.begun()
             try:
                 done = self._conversation(process, once, Clock(limit, SLOW_SECONDS, slot.leave), share)
             except OverdueError:
                 self._drop(process)
+                self._meter.timed_out()
+                _LOG.info("image took longer than %g seconds", limit, extra={"image": ref.image_id})
                 return _overdue(once, limit)
             except BaseException:
                 self._drop(process)
@@ -175,16 +203,24 @@ class Loaders:
                 process.wait_ready()
                 process.begin(ref)
                 return process
-            except DiedError:
+            except DiedError as death:
                 self._drop(process)
-            except LoadingError:
+                self._lost(str(death))
+            except LoadingError as fault:
                 self._drop(process)
+                self._lost(str(fault))
                 failures += 1
                 if failures == STARTS:
                     raise
             except BaseException:
                 self._drop(process)
                 raise
+
+    def _lost(self, cause: str, ref: ImageRef | None = None) -> None:
+        """A process died, with an image in hand or with none."""
+        self._meter.died()
+        extra = {} if ref is None else {"image": ref.image_id}
+        _LOG.info("a process that loads images died of %s", cause, extra=extra)
 
     def _next(self) -> LoadingProcess:
         with self._lock:
@@ -209,11 +245,13 @@ class Loaders:
 
 
 class _Once:
-    """Asks ``wanted`` about a content once, however often its image is tried."""
+    """Asks ``wanted`` about a content once, however often its image is tried; and so with what the
+    meter is told: what an image costs that is tried again is all there, in the stage that it was at."""
 
-    def __init__(self, ref: ImageRef, wanted: Wanted) -> None:
+    def __init__(self, ref: ImageRef, wanted: Wanted, watch: Stopwatch) -> None:
         self._image_id = ref.image_id
         self._wanted = wanted
+        self.watch = watch
         self.digest: bytes | None = None
         self.asked = False
         """Whether this attempt got as far as having read the file."""
@@ -224,11 +262,20 @@ class _Once:
         """Another attempt."""
         self.asked = False
 
+    def begun(self) -> None:
+        """A process has begun with it."""
+        if self.watch.stage is Stage.WAIT:
+            self.watch.turn(Stage.READ)
+
     def __call__(self, digest: bytes) -> bool:
         self.asked = True
         if self.digest is None:
             self.digest = digest
-            return self._wanted(digest)
+            self.watch.turn(None)
+            wanted = self._wanted(digest)
+            if wanted:
+                self.watch.turn(Stage.LOAD)
+            return wanted
         self.changed = digest != self.digest
         return not self.changed
 

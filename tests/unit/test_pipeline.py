@@ -73,7 +73,9 @@ class Loading:
     abandoned: threading.Event = field(default_factory=threading.Event)
     go_on: threading.Event = field(default_factory=threading.Event)
 
-    def load(self, ref: ImageRef, wanted: Callable[[bytes], bool]) -> LoadedImage | LoadFailure | None:
+    def load(
+        self, ref: ImageRef, wanted: Callable[[bytes], bool], since: float | None = None
+    ) -> LoadedImage | LoadFailure | None:
         if ref.uri == "missing":
             return LoadFailure(ref.image_id, OutcomeKind.MISSING, "no longer there")
         digest = hashlib.sha256(ref.uri.encode("latin-1")).digest()

@@ -175,7 +175,6 @@ def test_going_up_and_down_again_inside_stays_inside() -> None:
         (["photos=/a", "photos=/b"], "photos=/b"),
         (["photos=/a", "Photos=/b"], "Photos=/b"),
         (["photos=/a", "pictures=/a"], "pictures=/a"),
-        (["s3://bucket/photos"], "s3://bucket/photos"),
         (["/a\0b"], "/a"),
     ],
 )

@@ -88,10 +88,12 @@ class Shelf:
             return ledger.claim_suspects(connection, self.model.id, lease, Scope((ROOT,)), limit)
 
     def die(self, lease: int) -> None:
-        """The owner of the lease is dead; what it held is taken back, as every start does."""
+        """The owner of the lease is dead; what it held is taken back, as every start does, and the
+        pause that follows is over."""
         with self.database.writing() as connection:
             ledger.close_lease(connection, lease)
             outcomes.quarantine(connection, ledger.poison(connection))
+        self.write("UPDATE taggings SET not_before = NULL")
 
     def record(self, lease: int, *group: Outcome) -> list[int]:
         with self.database.writing() as connection:

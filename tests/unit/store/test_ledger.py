@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -65,7 +66,18 @@ def test_suspects_are_claimed_apart_from_what_was_never_begun(shelf: Shelf) -> N
     shelf.die(lease)
     lease = shelf.lease()
     assert [ref.uri for ref in shelf.claim(lease)] == [f"{ROOT}/c.jpg"]
-    assert shelf.suspects(lease) == begun
+    assert shelf.suspects(lease) == [replace(ref, attempts=2) for ref in begun]
+
+
+def test_after_a_second_death_suspects_wait_a_while(shelf: Shelf) -> None:
+    shelf.scan("a.jpg")
+    for begin in (shelf.claim, shelf.suspects):
+        lease = shelf.lease()
+        assert begin(lease)
+        with shelf.database.writing() as connection:
+            ledger.close_lease(connection, lease)
+    assert not shelf.suspects(shelf.lease())
+    assert [ledger.back_off(deaths).total_seconds() for deaths in range(1, 7)] == [0, 5, 10, 20, 40, 60]
 
 
 def test_after_each_death_suspects_are_claimed_in_halves(shelf: Shelf) -> None:

@@ -1,0 +1,268 @@
+"""Where images are tagged: an engine, the processes that load for it, and a lease to write under.
+
+Whoever has claimed images, for a whole folder or for one message, has them tagged here. What comes of
+them is written group by group, each in one transaction, fenced by the lease.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from tagger import pipeline
+from tagger.engines import Engine, select_engine
+from tagger.library.lease import Lease
+from tagger.library.survey import Place, moved_away, still_there
+from tagger.library.versions import Choice
+from tagger.loading import PillowLoader
+from tagger.metering import SILENT, Meter, Stage
+from tagger.models import ModelSpec
+from tagger.pipeline import Stages
+from tagger.sources import Roots
+from tagger.store import ledger, outcomes
+from tagger.store.catalog import Model
+from tagger.store.ledger import PASSING
+from tagger.store.outcomes import Provenance
+from tagger.store.session import Database
+from tagger.supervision import Loaders, Setup
+from tagger.taxonomy import TagScorer, top_labels
+from tagger.values import EngineName, ImageRef, Limits, Outcome, OutcomeKind, Precision
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+    from torch import nn
+
+GROUP = 128
+"""Outcomes written in one transaction ..."""
+GROUP_SECONDS = 2.0
+"""... or whatever came in this time, so that slow files do not hold up what is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What a workshop is made of. ``threads`` images are loaded at one time, and as many compute.
+
+    What fails for its place's sake is tried ``tries`` times, with a pause before each but the first.
+    """
+
+    threads: int
+    cache_dir: Path
+    engine: EngineName = "auto"
+    precision: Precision = "auto"
+    limits: Limits = field(default_factory=Limits)
+    follow_links: bool = False
+    tries: int = 1
+    meter: Meter = SILENT
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Outcomes that were just committed; none when for a second nothing has come.
+
+    ``put_off`` images more will be tried again, and have no outcome yet. ``uris`` is by image id.
+    """
+
+    outcomes: tuple[Outcome, ...] = ()
+    moved: int = 0
+    put_off: int = 0
+    uris: dict[int, str] = field(default_factory=dict)
+
+
+def _nothing_more(connection: Connection, written: Written) -> None:
+    pass
+
+
+class Workshop:
+    """Tags what is claimed for one model version; a context that starts and ends its processes.
+
+    Args:
+        places: what must still be there when an image is missing (roots, or folders that were scanned).
+
+    Raises on entering: :class:`LoadingError`, :class:`ModelError` or :class:`EngineError`.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        choice: Choice,
+        model: Model,
+        roots: Roots,
+        places: Sequence[Place],
+        equipment: Equipment,
+        lease: Lease,
+    ) -> None:
+        self.model = model
+        self.engine: Engine
+        self._database = database
+        self._choice = choice
+        self._roots = roots
+        self._places = places
+        self._equipment = equipment
+        self._lease = lease
+        self._refs: dict[int, ImageRef] = {}
+        self._open = ExitStack()
+
+    def __enter__(self) -> Workshop:
+        with self._open as opened:  # what has started is ended if the rest cannot be
+            loaders = opened.enter_context(self._start_loaders())
+            self.engine = opened.enter_context(self._start_engine())
+            self._stages = self._make_stages(loaders)
+            self._open = opened.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    @property
+    def engine_words(self) -> str:
+        """What computes, for a person: ``openvino f32 on CPU``."""
+        return f"{self.engine.name} {self.engine.precision} on {self.engine.device}"
+
+    def claim(self, claim: Callable[[Connection, int, int], list[ImageRef]]) -> list[ImageRef]:
+        """Claim images by a function of connection, model id and lease id."""
+        return self._database.write(lambda connection: claim(connection, self.model.id, self._lease.id))
+
+    def run(
+        self,
+        refs: Iterable[ImageRef],
+        note: Callable[[Connection, Written], None] = _nothing_more,
+    ) -> Generator[Written, None, None]:
+        """Tag what was claimed, and tell what was written, at least every second or so.
+
+        ``note`` is called in the transaction of each group; it may be called again for the same group.
+        Closing the generator ends it early: what is done is written, what is not is still claimed.
+
+        Raises :class:`SourceError` when a place has gone away, :class:`EngineError` when the engine
+        fails, :class:`LoadingError` and :class:`DatabaseUnavailable` at the end of all patience.
+        """
+        group: list[Outcome] = []
+        last = time.monotonic()
+        results = pipeline.run(self._noted(refs), self._stages)
+        try:
+            with closing(results):
+                for some in results:
+                    group += some
+                    if len(group) >= GROUP or (group and time.monotonic() - last >= GROUP_SECONDS):
+                        whole, group = group, []
+                        written = self._write(whole, note)
+                        last = time.monotonic()
+                        yield written
+                    elif not some:
+                        yield Written()
+        finally:
+            rest = self._write(group, note) if group else None
+            self._refs.clear()
+        if rest is not None:
+            yield rest
+
+    def _noted(self, refs: Iterable[ImageRef]) -> Iterator[ImageRef]:
+        for ref in refs:
+            self._refs[ref.image_id] = ref
+            yield ref
+
+    def _write(self, group: list[Outcome], note: Callable[[Connection, Written], None]) -> Written:
+        """One transaction: outcomes, tallies, and what the caller notes."""
+        if any(outcome.kind in (OutcomeKind.MISSING, OutcomeKind.UNREADABLE) for outcome in group):
+            still_there(self._places)
+        began = time.monotonic()
+        again = [outcome for outcome in group if self._is_worth_another_try(outcome)]
+        final = [outcome for outcome in group if not self._is_worth_another_try(outcome)]
+
+        def work(connection: Connection) -> Written:
+            self._put_off(connection, again)
+            written = self._record(connection, final, len(again))
+            note(connection, written)
+            return written
+
+        written = self._database.write(work)
+        for outcome in group:
+            self._refs.pop(outcome.image_id, None)
+        self._equipment.meter.spent(Stage.WRITE, time.monotonic() - began, len(group))
+        return written
+
+    def _record(self, connection: Connection, group: Sequence[Outcome], put_off: int) -> Written:
+        engine = self.engine
+        recorded = outcomes.record(
+            connection,
+            self.model.id,
+            self._lease.id,
+            group,
+            Provenance(engine.name, engine.precision, PillowLoader.name),
+            partial(moved_away, self._roots),
+        )
+        kept = tuple(outcome for outcome in group if outcome.image_id in recorded.image_ids)
+        uris = {outcome.image_id: self._refs[outcome.image_id].uri for outcome in kept}
+        return Written(kept, recorded.moved, put_off, uris)
+
+    def _is_worth_another_try(self, outcome: Outcome) -> bool:
+        """What speaks of the place may be another matter in a while, or on another machine."""
+        return outcome.kind in PASSING and self._refs[outcome.image_id].attempts < self._equipment.tries
+
+    def _put_off(self, connection: Connection, group: Sequence[Outcome]) -> None:
+        for outcome in group:
+            delay = ledger.back_off(self._refs[outcome.image_id].attempts + 1)
+            ledger.put_off(connection, self._lease.id, [outcome.image_id], delay)
+
+    # -- what it is made of -----------------------------------------------------------------
+
+    def _start_loaders(self) -> Loaders:
+        setup = Setup(
+            roots=self._roots,
+            limits=self._equipment.limits,
+            preprocessing=self._choice.spec.preprocessing,
+            follow_links=self._equipment.follow_links,
+        )
+        return Loaders(setup, self._equipment.threads, self._note_death, meter=self._equipment.meter)
+
+    def _note_death(self, ref: ImageRef) -> None:
+        """Count in the store, before it is tried again, what an image has done to its process."""
+        lease_id = self._lease.id
+        self._database.write(lambda connection: ledger.note_death(connection, lease_id, ref.image_id))
+
+    def _start_engine(self) -> Engine:
+        spec = self._choice.spec
+        return select_engine(
+            self._equipment.engine,
+            network=lambda: _network(spec),
+            preprocessing=spec.preprocessing,
+            key=f"{spec.name}-{spec.weights.sha256[:16]}",
+            cache_dir=self._equipment.cache_dir,
+            threads=self._equipment.threads,
+            precision=self._equipment.precision,
+        )
+
+    def _make_stages(self, loaders: Loaders) -> Stages:
+        spec, taxonomy = self._choice.spec, self._choice.taxonomy
+        keys = [label.key for label in taxonomy.labels]
+        scorer = TagScorer(taxonomy, keys, spec.floor, spec.kind)
+        return Stages(
+            loading=loaders,
+            engine=self.engine,
+            activation=spec.kind,
+            temperature=spec.temperature,
+            tags=lambda scores: scorer(scores.probabilities),
+            labels=lambda scores: top_labels(scores.probabilities, spec.floor),
+            known=self._known,
+            meter=self._equipment.meter,
+        )
+
+    def _known(self, digest: bytes) -> OutcomeKind | None:
+        found = self._database.read(
+            lambda connection: outcomes.known_contents(connection, self.model.id, [digest])
+        )
+        return found.get(digest)
+
+
+def _network(spec: ModelSpec) -> nn.Module:
+    """The network with its weights; torch is imported only when an engine wants it built."""
+    from tagger.models import networks
+
+    return networks.build(spec)

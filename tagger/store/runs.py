@@ -1,0 +1,387 @@
+"""Runs: who wants which images, how much of it is done, how fast.
+
+A run owns the pending taggings that it wants (``taggings.run_id``) and is done when none is pending
+any more and nobody adds to it. Its numbers are kept by those who change taggings, in the same
+transaction, so that no question counts a million rows. A ``tag`` run is one process's own work: it
+notes its numbers itself, and no worker is sent for its images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from tagger.errors import NotFound, SettingsError
+from tagger.store.schema import ModelRow, RunRow, TaggingRow
+from tagger.store.session import locked, now
+
+FADE_SECONDS = 30.0
+"""The mean rate of a run forgets what is longer ago than this, more or less."""
+
+
+class RunKind(StrEnum):
+    """What a run came from."""
+
+    TAG = "tag"
+    """``tagger tag``: one process's own."""
+    ENQUEUE = "enqueue"
+    """A producer's."""
+    SCAN = "scan"
+    """Of the roots, on schedule."""
+    REINDEX = "reindex"
+    """What is missing, changed, or failed and worth another try."""
+    RETRY = "retry"
+    """What failed, by a person's wish."""
+
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    """Nothing of it is sent or begun until it is resumed."""
+    CANCELLED = "cancelled"
+    """What was pending is wanted no more."""
+    ENDED = "ended"
+    """Every image has its outcome."""
+    CUT_OFF = "cut off"
+    """A ``tag`` run whose process died."""
+
+
+class Priority(IntEnum):
+    """Which run's images are sent first: the smaller number's."""
+
+    NEW = 0
+    BULK = 10
+    """Heavy work, which may have hours of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run, as it stands. ``rate`` is in images a second, of late; ``filling`` while images are added."""
+
+    id: int
+    kind: str
+    name: str | None
+    state: str
+    bulk: bool
+    model: str | None
+    places: str
+    started_at: datetime
+    finished_at: datetime | None
+    total: int
+    done: int
+    failed: int
+    reused: int
+    seconds: float | None
+    rate: float
+    filling: bool
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Seconds until it is done at its present rate; None when that cannot be told."""
+        going = self.state == RunState.RUNNING and not self.filling and self.kind != RunKind.TAG
+        return max(0, self.total - self.done) / self.rate if going and self.rate > 0.01 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a new run is. ``lease_id`` is that of the process that fills it."""
+
+    kind: RunKind
+    model_id: int
+    places: Sequence[str]
+    lease_id: int
+    name: str | None = None
+    priority: Priority = Priority.NEW
+
+
+def open_run(connection: Connection, opening: Opening) -> int:
+    """Begin a run, or go on with the unfinished one of that name; its id."""
+    if opening.name is not None and (found := _unfinished(connection, opening.name)) is not None:
+        connection.execute(update(RunRow).where(RunRow.id == found).values(lease_id=opening.lease_id))
+        return found
+    return connection.execute(
+        insert(RunRow)
+        .values(
+            kind=opening.kind.value,
+            name=opening.name,
+            priority=opening.priority.value,
+            model_id=opening.model_id,
+            lease_id=opening.lease_id,
+            places="\n".join(opening.places),
+            started_at=now(connection),
+        )
+        .returning(RunRow.id)
+    ).scalar_one()
+
+
+def _unfinished(connection: Connection, name: str) -> int | None:
+    return connection.execute(
+        locked(
+            connection,
+            select(RunRow.id).where(RunRow.name == name, RunRow.finished_at.is_(None)),
+            of=RunRow,
+        )
+    ).scalar()
+
+
+def filled(connection: Connection, run_id: int, lease_id: int) -> None:
+    """Note that this process adds no more to the run."""
+    connection.execute(
+        update(RunRow).where(RunRow.id == run_id, RunRow.lease_id == lease_id).values(lease_id=None)
+    )
+    close_finished(connection)
+
+
+def note_tag_run(
+    connection: Connection, run_id: int, *, done: int, failed: int, reused: int, seconds: float, ended: bool
+) -> None:
+    """Note how far a ``tag`` run has come; with each group, so that a killed run tells what it did."""
+    state = RunState.ENDED if ended else RunState.RUNNING
+    connection.execute(
+        update(RunRow)
+        .where(RunRow.id == run_id)
+        .values(
+            done=done,
+            failed=failed,
+            reused=reused,
+            seconds=seconds,
+            rate=done / seconds if seconds else 0.0,
+            rated_at=now(connection),
+            state=state.value,
+            finished_at=now(connection) if ended else None,
+        )
+    )
+
+
+# -- the numbers ----------------------------------------------------------------------------
+
+
+def grow(connection: Connection, run_id: int, images: int) -> None:
+    """Note that a run wants so many more images (or, negative, that others took them over).
+
+    Raises :class:`SettingsError` when it was cancelled: it may want nothing more.
+    """
+    if not images:
+        return
+    done = connection.execute(
+        update(RunRow)
+        .where(RunRow.id == run_id, RunRow.finished_at.is_(None))
+        .values(total=RunRow.total + images)
+    )
+    if not done.rowcount:
+        raise SettingsError(f"run {run_id} was cancelled while images were added to it")
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What a group of outcomes adds to its run."""
+
+    done: int = 0
+    failed: int = 0
+    reused: int = 0
+
+
+def advance(connection: Connection, gains: Mapping[int, Gain]) -> None:
+    """Add outcomes to the numbers of their runs, and let the rate follow.
+
+    The rate is a mean over exponentially fading time: of two events the later counts e times as
+    much for every :data:`FADE_SECONDS` between them. Several workers may add to it by turns.
+    """
+    moment = now(connection)
+    for run_id in sorted(gains):  # in one order, so that no two writers wait for each other
+        gain = gains[run_id]
+        before = connection.execute(
+            locked(
+                connection,
+                select(RunRow.rate, RunRow.rated_at, RunRow.started_at).where(RunRow.id == run_id),
+                of=RunRow,
+            )
+        ).first()
+        if before is None:
+            continue
+        faded = before.rate * _fading(before.rated_at or moment, moment)
+        connection.execute(
+            update(RunRow)
+            .where(RunRow.id == run_id)
+            .values(
+                done=RunRow.done + gain.done,
+                failed=RunRow.failed + gain.failed,
+                reused=RunRow.reused + gain.reused,
+                rate=faded + gain.done / FADE_SECONDS,
+                rated_at=moment,
+                seconds=(moment - before.started_at).total_seconds(),
+            )
+        )
+
+
+def pending_by_run(connection: Connection, which: ColumnElement[bool]) -> Counter[int]:
+    """How many pending taggings of each run there are among ``which``."""
+    rows = connection.execute(
+        select(TaggingRow.run_id, func.count())
+        .where(which, TaggingRow.outcome.is_(None), TaggingRow.run_id.is_not(None))
+        .group_by(TaggingRow.run_id)
+    )
+    return Counter({run_id: images for run_id, images in rows if run_id is not None})
+
+
+def fail(connection: Connection, which: ColumnElement[bool]) -> None:
+    """Note that all that is pending among ``which`` is about to end as failed."""
+    pending = pending_by_run(connection, which)
+    advance(connection, {run_id: Gain(images, images) for run_id, images in pending.items()})
+
+
+def _fading(since: datetime, until: datetime) -> float:
+    return math.exp(-max(0.0, (until - since).total_seconds()) / FADE_SECONDS)
+
+
+# -- their ends -----------------------------------------------------------------------------
+
+
+def close_finished(connection: Connection) -> None:
+    """End the runs of which nothing is pending and to which nobody adds, and note those cut off."""
+    pending = exists().where(TaggingRow.run_id == RunRow.id, TaggingRow.outcome.is_(None))
+    idle = and_(RunRow.finished_at.is_(None), RunRow.lease_id.is_(None))
+    over = and_(idle, RunRow.kind != RunKind.TAG.value, ~pending)
+    # Images that were forgotten meanwhile, or merged with others, are wanted no more.
+    connection.execute(
+        update(RunRow)
+        .where(over)
+        .values(state=RunState.ENDED.value, finished_at=now(connection), total=RunRow.done)
+    )
+    connection.execute(
+        update(RunRow)
+        .where(idle, RunRow.kind == RunKind.TAG.value)
+        .values(state=RunState.CUT_OFF.value, finished_at=now(connection))
+    )
+
+
+def pause(connection: Connection, run_id: int) -> None:
+    """Send and begin nothing more of the run; what is being worked on is finished.
+
+    Raises :class:`NotFound` or :class:`SettingsError` when there is no such run to be paused.
+    """
+    _require(connection, run_id, "pause")
+    connection.execute(update(RunRow).where(RunRow.id == run_id).values(state=RunState.PAUSED.value))
+
+
+def resume(connection: Connection, run_id: int) -> None:
+    """Go on with a run that was paused; raises as :func:`pause`."""
+    _require(connection, run_id, "resume")
+    connection.execute(update(RunRow).where(RunRow.id == run_id).values(state=RunState.RUNNING.value))
+
+
+def cancel(connection: Connection, run_id: int) -> int:
+    """Want no more what is pending of the run; how many images that were.
+
+    What is being worked on is turned away when it comes. An image that is unwanted in this way is
+    wanted again by the next scan or enqueuing that meets it. Raises as :func:`pause`.
+    """
+    _require(connection, run_id, "cancel")
+    gone = connection.execute(
+        delete(TaggingRow).where(TaggingRow.run_id == run_id, TaggingRow.outcome.is_(None))
+    ).rowcount
+    connection.execute(
+        update(RunRow)
+        .where(RunRow.id == run_id)
+        .values(state=RunState.CANCELLED.value, finished_at=now(connection), lease_id=None)
+    )
+    return gone
+
+
+def _require(connection: Connection, run_id: int, deed: str) -> None:
+    row = connection.execute(
+        locked(
+            connection,
+            select(RunRow.kind, RunRow.state, RunRow.finished_at).where(RunRow.id == run_id),
+            of=RunRow,
+        )
+    ).first()
+    if row is None:
+        raise NotFound(f"there is no run {run_id}: `tagger run list` shows them")
+    if row.finished_at is not None:
+        raise SettingsError(f"run {run_id} is over ({row.state}): there is nothing to {deed}")
+    if row.kind == RunKind.TAG:
+        raise SettingsError(f"run {run_id} is a `tagger tag` of somebody's: end it there, with Ctrl-C")
+
+
+# -- looking --------------------------------------------------------------------------------
+
+
+def last_runs(connection: Connection, limit: int) -> list[Run]:
+    """The unfinished runs and the newest of the others."""
+    moment = now(connection)
+    unfinished = RunRow.finished_at.is_(None)
+    newest = select(RunRow.id).order_by(RunRow.id.desc()).limit(limit)
+    rows = connection.execute(
+        select(RunRow, ModelRow.name.label("model_name"))
+        .outerjoin(ModelRow, ModelRow.id == RunRow.model_id)
+        .where(or_(unfinished, RunRow.id.in_(newest)))
+        .order_by(RunRow.finished_at.is_not(None), RunRow.id.desc())
+        .limit(4 * limit)
+    )
+    return [_run(row, moment) for row in rows]
+
+
+def find_run(connection: Connection, run_id: int) -> Run:
+    """One run; raises :class:`NotFound`."""
+    row = connection.execute(
+        select(RunRow, ModelRow.name.label("model_name"))
+        .outerjoin(ModelRow, ModelRow.id == RunRow.model_id)
+        .where(RunRow.id == run_id)
+    ).first()
+    if row is None:
+        raise NotFound(f"there is no run {run_id}: `tagger run list` shows them")
+    return _run(row, now(connection))
+
+
+def _run(run: Any, moment: datetime) -> Run:
+    return Run(
+        id=run.id,
+        kind=run.kind,
+        name=run.name,
+        state=run.state,
+        bulk=run.priority >= Priority.BULK,
+        model=run.model_name,
+        places=run.places,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+        total=run.total,
+        done=run.done,
+        failed=run.failed,
+        reused=run.reused,
+        seconds=run.seconds,
+        rate=_rate(run, moment),
+        filling=run.lease_id is not None,
+    )
+
+
+def _rate(run: Any, moment: datetime) -> float:
+    """Images a second: of late while it goes on, of its whole time when it is over."""
+    if run.finished_at is not None or run.kind == RunKind.TAG:
+        return run.done / run.seconds if run.seconds else 0.0
+    if run.rated_at is None:
+        return 0.0
+    # A young run has not had the time that the mean is made for.
+    age = 1.0 - _fading(run.started_at, moment)
+    rate: float = run.rate * _fading(run.rated_at, moment) / max(age, 1e-3)
+    return rate
