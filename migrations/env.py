@@ -10,7 +10,6 @@ from tagger.store.derived import create_derived, drop_derived
 from tagger.store.schema import PARTITIONED, Base, Moment
 from tagger.store.session import open_database
 
-
 ADDED_LATER = {("runs", "lease_id"), ("taggings", "run_id")}
 """References that came with a column: of these SQLite does not tell what happens on deletion."""
 

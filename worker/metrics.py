@@ -69,9 +69,13 @@ class RunSample:
 
 
 class Metrics(Meter):
-    """All that one process has to tell. Every method may be called from any thread."""
+    """All that one process has to tell. Every method may be called from any thread.
 
-    def __init__(self, role: Literal["worker", "beat"]) -> None:
+    ``tasks`` are the names of the tasks whose messages it may refuse: shown from the start, at 0,
+    since a rate does not see the first of a kind if its number was not there before.
+    """
+
+    def __init__(self, role: Literal["worker", "beat"], tasks: Iterable[str] = ()) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(namespace="tagger", registry=self.registry)
         self.registry.register(_Memory())
@@ -80,6 +84,8 @@ class Metrics(Meter):
         self._gauge("role", "What this process is", ["role"]).labels(role).set(1)
         self._work()
         self._trouble()
+        for task in tasks:
+            self._refused.labels(task)
 
     def _work(self) -> None:
         self._images = self._counter("images", "Outcomes written", ["outcome", "model"])
@@ -141,8 +147,8 @@ class Metrics(Meter):
     # -- what the worker tells ------------------------------------------------------------
 
     def ready(self, model: str, engine: str, device: str, precision: str) -> None:
-        """A model is there to be run. From now on each outcome of it is shown, be it 0: a rate
-        does not see the first of a kind if its number was not there before."""
+        """A model is there to be run. From now on each outcome of it is shown, be it 0, for the same
+        reason as the tasks are."""
         self._engine.labels(model, engine, device, precision).set(1)
         for kind in OutcomeKind:
             self._images.labels(kind.value, model)

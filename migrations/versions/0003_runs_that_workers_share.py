@@ -76,6 +76,19 @@ def upgrade() -> None:
         sqlite_where=UNFINISHED,
         postgresql_where=UNFINISHED,
     )
+    op.create_table(
+        "requests",
+        sa.Column("id", BIG, nullable=False),
+        sa.Column("run_id", BIG, nullable=False),
+        sa.Column("lease_id", BIG, nullable=True),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_requests"),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name="fk_requests_run_id_runs", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["lease_id"], ["leases.id"], name="fk_requests_lease_id_leases", ondelete="SET NULL"
+        ),
+    )
+    op.create_index("ix_requests_run_id", "requests", ["run_id"])
     _add_reference("taggings", "run_id", "runs")
     op.create_index(
         "ix_taggings_dispatch",
@@ -89,6 +102,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_taggings_dispatch", "taggings")
     _drop_reference("taggings", "run_id", "runs")
+    op.drop_table("requests")
     op.drop_index("ix_runs_unfinished", "runs")
     op.drop_index("uq_runs_name", "runs")
     _drop_reference("runs", "lease_id", "leases")

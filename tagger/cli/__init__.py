@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from tagger import __version__
-from tagger.cli import database, doctor, look, models, tag
+from tagger.cli import database, doctor, look, models, runs, tag, worker
 from tagger.cli.options import DbOption, Globals
 from tagger.cli.output import OutputError, errors, escaped, show_any_character, watch_output
 from tagger.errors import NotFound, TaggerError
@@ -38,6 +38,12 @@ app.command("show")(look.show)
 app.command("tags")(look.tags)
 app.command("status")(look.status)
 app.add_typer(models.app, name="models")
+app.command("enqueue")(worker.enqueue)
+app.command("worker")(worker.worker)
+app.command("beat")(worker.beat)
+app.add_typer(runs.app, name="run")
+app.command("retry")(runs.retry)
+app.command("reindex")(runs.reindex)
 app.command("forget")(look.forget)
 app.add_typer(database.app, name="db")
 app.command("doctor")(doctor.doctor)

@@ -53,6 +53,10 @@ class Lease:
         """Give back what is claimed and was not done; how much that was."""
         return self._database.write(lambda connection: ledger.let_go(connection, self.id))
 
+    def tell(self) -> None:
+        """Renew it now, so that others see the report; raises :class:`DatabaseUnavailable`."""
+        self._beat_once()
+
     def _open(self) -> int:
         owner = owners.this_process()
         return self._database.write(

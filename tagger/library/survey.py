@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -173,14 +174,17 @@ def _has_left(before: Path, after: Path) -> bool:
     return nearest in after.parents and nearest != Path(nearest.anchor)
 
 
-def still_there(places: Iterable[Place]) -> None:
-    """Raise :class:`SourceError` when a place has gone away since it was scanned."""
-    for place in places:
-        if root_state(place) is not RootState.PRESENT:
-            raise SourceError(
-                f"{shown(place)} went away while its images were read; those that are left stay "
-                "pending: mount it again and run the same command"
-            )
+def gone_away(places: Iterable[Place], roots: Roots, uris: Iterable[str]) -> dict[str, Place]:
+    """Those of ``uris`` whose place, one of ``places``, is not there (any more): nothing is known of them."""
+    holding: dict[Place, list[str]] = {}
+    for uri in uris:
+        with suppress(SourceError):
+            there = roots.place_of(uri)
+            for place in places:
+                if place == there or _holds(place, there):
+                    holding.setdefault(place, []).append(uri)
+    away = [place for place in holding if root_state(place) is not RootState.PRESENT]
+    return {uri: place for place in away for uri in holding[place]}
 
 
 def _outermost(places: Sequence[Place]) -> list[Place]:

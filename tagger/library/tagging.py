@@ -216,7 +216,7 @@ class _Run:
         )
 
     def _begin(self, lease: Lease, total: int) -> None:
-        opening = Opening(RunKind.TAG, self.model.id, self.survey.scope.prefixes, lease.id)
+        opening = Opening(RunKind.TAG, self.model.id, self.survey.scope.prefixes, lease_id=lease.id)
         with self.database.writing() as connection:
             self.id = runs.open_run(connection, opening)
             runs.grow(connection, self.id, total)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tagger import models
-from tagger.errors import WeightsError
+from tagger.errors import ModelError, WeightsError
 from tagger.models import ModelSpec, weights
 from tagger.store import catalog, counts
 from tagger.store.catalog import Model, ModelEntry, TagEntry
@@ -89,6 +89,19 @@ def choose(database: Database, name: str | None) -> Choice:
     """
     spec = models.get(name or _live(database) or DEFAULT_MODEL)
     return Choice(spec, load_taxonomy(spec.labels))
+
+
+def require(name: str) -> None:
+    """Raise :class:`ModelError` unless there is a model of that name."""
+    models.get(name)
+
+
+def require_same(model: Model) -> None:
+    """Raise :class:`ModelError` unless this program would make just this version of the model."""
+    spec = models.get(model.spec)
+    ours = Choice(spec, load_taxonomy(spec.labels)).entry
+    if ours.fingerprint != model.fingerprint:
+        raise ModelError(f"{model.name} was made by another version of this program, which has {ours.name}")
 
 
 def register(database: Database, choice: Choice) -> Model:

@@ -7,9 +7,10 @@ them is written group by group, each in one transaction, fenced by the lease.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from tagger import pipeline
 from tagger.engines import Engine, select_engine
+from tagger.errors import SourceError
 from tagger.library.lease import Lease
-from tagger.library.survey import Place, moved_away, still_there
+from tagger.library.survey import Place, gone_away, moved_away, shown
 from tagger.library.versions import Choice
 from tagger.loading import PillowLoader
 from tagger.metering import SILENT, Meter, Stage
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from torch import nn
 
+AWAY = timedelta(seconds=30)
+"""How long images wait whose place is not there."""
 GROUP = 128
 """Outcomes written in one transaction ..."""
 GROUP_SECONDS = 2.0
@@ -65,12 +69,14 @@ class Equipment:
 class Written:
     """Outcomes that were just committed; none when for a second nothing has come.
 
-    ``put_off`` images more will be tried again, and have no outcome yet. ``uris`` is by image id.
+    ``put_off`` images more will be tried again, and have no outcome yet; ``away`` of them since their
+    place is not there. ``uris`` is by image id.
     """
 
     outcomes: tuple[Outcome, ...] = ()
     moved: int = 0
     put_off: int = 0
+    away: int = 0
     uris: dict[int, str] = field(default_factory=dict)
 
 
@@ -170,15 +176,15 @@ class Workshop:
 
     def _write(self, group: list[Outcome], note: Callable[[Connection, Written], None]) -> Written:
         """One transaction: outcomes, tallies, and what the caller notes."""
-        if any(outcome.kind in (OutcomeKind.MISSING, OutcomeKind.UNREADABLE) for outcome in group):
-            still_there(self._places)
         began = time.monotonic()
+        away = self._away(group)
         again = [outcome for outcome in group if self._is_worth_another_try(outcome)]
-        final = [outcome for outcome in group if not self._is_worth_another_try(outcome)]
+        kept_back = {outcome.image_id for outcome in again} | away
+        final = [outcome for outcome in group if outcome.image_id not in kept_back]
 
         def work(connection: Connection) -> Written:
-            self._put_off(connection, again)
-            written = self._record(connection, final, len(again))
+            self._put_off(connection, again, away)
+            written = replace(self._record(connection, final), put_off=len(kept_back), away=len(away))
             note(connection, written)
             return written
 
@@ -188,7 +194,23 @@ class Workshop:
         self._equipment.meter.spent(Stage.WRITE, time.monotonic() - began, len(group))
         return written
 
-    def _record(self, connection: Connection, group: Sequence[Outcome], put_off: int) -> Written:
+    def _away(self, group: Sequence[Outcome]) -> set[int]:
+        """Images that are no more missing than all else at their place, which is not there."""
+        lacking = {
+            self._refs[outcome.image_id].uri: outcome.image_id
+            for outcome in group
+            if outcome.kind in (OutcomeKind.MISSING, OutcomeKind.UNREADABLE)
+        }
+        away = gone_away(self._places, self._roots, lacking) if lacking else {}
+        if away and self._equipment.tries == 1:
+            place = shown(next(iter(away.values())))
+            raise SourceError(
+                f"{place} went away while its images were read; those that are left stay pending: mount it "
+                "again and run the same command"
+            )
+        return {lacking[uri] for uri in away}
+
+    def _record(self, connection: Connection, group: Sequence[Outcome]) -> Written:
         engine = self.engine
         recorded = outcomes.record(
             connection,
@@ -200,16 +222,20 @@ class Workshop:
         )
         kept = tuple(outcome for outcome in group if outcome.image_id in recorded.image_ids)
         uris = {outcome.image_id: self._refs[outcome.image_id].uri for outcome in kept}
-        return Written(kept, recorded.moved, put_off, uris)
+        return Written(kept, recorded.moved, uris=uris)
 
     def _is_worth_another_try(self, outcome: Outcome) -> bool:
         """What speaks of the place may be another matter in a while, or on another machine."""
         return outcome.kind in PASSING and self._refs[outcome.image_id].attempts < self._equipment.tries
 
-    def _put_off(self, connection: Connection, group: Sequence[Outcome]) -> None:
-        for outcome in group:
-            delay = ledger.back_off(self._refs[outcome.image_id].attempts + 1)
-            ledger.put_off(connection, self._lease.id, [outcome.image_id], delay)
+    def _put_off(self, connection: Connection, again: Sequence[Outcome], away: Collection[int]) -> None:
+        lease_id = self._lease.id
+        for outcome in again:
+            if outcome.image_id not in away:
+                delay = ledger.back_off(self._refs[outcome.image_id].attempts + 1)
+                ledger.put_off(connection, lease_id, [outcome.image_id], delay)
+        if away:
+            ledger.put_off(connection, lease_id, list(away), AWAY, counted=False)
 
     # -- what it is made of -----------------------------------------------------------------
 

@@ -116,7 +116,10 @@ def parse_address(text: str) -> Address:
     scheme, authority, tail = found[1].lower(), found[2], found[3]
     scheme = _SAME.get(scheme, scheme)
     try:
-        return _web(scheme, authority, tail) if scheme in _PORTS else _object(scheme, authority, tail)
+        address = _web(scheme, authority, tail) if scheme in _PORTS else _object(scheme, authority, tail)
+        if len(address.uri) > LONGEST:  # it has grown by escapes
+            raise SourceError(f"it has {len(address.uri):,} characters; {LONGEST:,} are the most")
+        return address
     except (SourceError, UnicodeError) as error:
         why = "it is no text" if isinstance(error, UnicodeError) else error
         raise SourceError(f"{shown(text)} cannot be used: {why}") from None
@@ -128,13 +131,16 @@ def shown(text: str) -> str:
     if mark:
         rest = "...@" + rest.rpartition("@")[2] if "@" in rest else rest
         rest = rest.partition("?")[0] if scheme.lower() in _PORTS else rest
-    half = _LONGEST_SHOWN // 2
-    whole = scheme + mark + rest
-    clipped = whole if len(whole) <= _LONGEST_SHOWN else f"{whole[:half]}[...]{whole[-half:]}"
+    clipped = _clipped(scheme + mark + rest)
     try:
-        return printable(clipped)
+        return _clipped(printable(clipped))
     except UnicodeError:  # half of a pair of surrogates: no file's name and no character
-        return ascii(clipped)
+        return _clipped(ascii(clipped))
+
+
+def _clipped(text: str) -> str:
+    half = _LONGEST_SHOWN // 2
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:half]}[...]{text[-half:]}"
 
 
 def unquoted(part: str) -> str:

@@ -80,21 +80,25 @@ def prepare(scheme: str) -> None:
         fsspec.asyn.get_loop()
 
 
-def fetch(address: Address, max_bytes: int, admit: Callable[[int], None]) -> tuple[bytes, int | None]:
+def fetch(
+    address: Address, size: int | None, max_bytes: int, admit: Callable[[int], None]
+) -> tuple[bytes, int | None]:
     """The bytes of an object, and when it was last changed; ``admit`` is told their number before.
 
-    Where the store does not tell the number, ``admit`` is told the limit.
+    ``size`` is what it was when last seen: if it still is, the store is asked once instead of twice,
+    and the time is None. Where the store tells no size, ``admit`` is told the limit.
 
     Raises:
         RefusedError: there are none.
     """
     try:
         store, path = _opened(address)
+        entry = Entry((), size, None) if size and size <= max_bytes else _entry(store.info(path), ())
         for _ in range(_TRIES):
-            entry = _entry(store.info(path), ())
             data = _bytes(store, path, entry, max_bytes, admit)
             if data is not None:
                 return data, entry.mtime_ns
+            entry = _entry(store.info(path), ())
     except (RefusedError, MemoryError):
         raise
     except Exception as error:  # each library has its own

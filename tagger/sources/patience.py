@@ -230,6 +230,6 @@ class _Errand(Generic[T]):
 
 def _silent(place: str, limit_s: float) -> str:
     return (
-        f"{printable(place)} has not answered for {limit_s:g} seconds: is the disk or network share behind "
-        "it still there? What was found so far is kept; run the same command when it answers again"
+        f"{printable(place)} has not answered for {limit_s:g} seconds: is the disk, share or server "
+        "behind it still there? What was found so far is kept; run the same command when it answers again"
     )

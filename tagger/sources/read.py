@@ -52,7 +52,7 @@ def read(
     try:
         place = _place(ref.uri, roots)
         if isinstance(place, Address):
-            data, mtime_ns = _fetched(place, roots, limits, admit)
+            data, mtime_ns = _fetched(place, ref.size, roots, limits, admit)
         else:
             path = place if follow_links else without_links(place, roots)
             data, mtime_ns = _settled(path, limits.max_bytes, admit)
@@ -86,14 +86,14 @@ def _place(uri: str, roots: Roots) -> Path | Address:
 
 
 def _fetched(
-    address: Address, roots: Roots, limits: Limits, admit: Callable[[int], None]
+    address: Address, size: int | None, roots: Roots, limits: Limits, admit: Callable[[int], None]
 ) -> tuple[bytes, int | None]:
     """The bytes at an address and its mtime in nanoseconds; asked for again when that may help at once.
 
     The libraries behind other protocols do so themselves.
     """
     if not address.web:
-        return objects.fetch(address, limits.max_bytes, admit)
+        return objects.fetch(address, size, limits.max_bytes, admit)
     for pause in _PAUSES_S:
         time.sleep(pause)
         try:

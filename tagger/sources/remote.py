@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from tagger.errors import SourceError
 from tagger.sources import objects
@@ -105,12 +106,14 @@ class _Scan:
         try:
             place = folder.below(*entry.names)
         except (SourceError, UnicodeError) as error:
-            name = shown("/".join(entry.names))
-            prefix = self.roots.prefixes(folder)[0]
-            return Unlisted(
-                prefix, OutcomeKind.UNREADABLE, f"{name} in {shown(folder.uri)} was left out: {error}"
-            )
+            return self._nameless(folder, "/".join(entry.names), error)
         return place if entry.folder else Found(self.roots.uri_of(place), entry.size, entry.mtime_ns)
+
+    def _nameless(self, folder: Address, name: str, error: Exception) -> Unlisted:
+        """A name that no URI may have; none that is known begins with it."""
+        prefix = f"{self.roots.uri_of(folder)}/{quote(name, safe='', errors='replace')}/"
+        reason = f"{shown(name)} in {shown(folder.uri)} was left out: {error}"
+        return Unlisted(prefix, OutcomeKind.UNREADABLE, reason)
 
     def _passed_over(self, folder: tuple[str, ...], reason: SkipReason) -> ScanEvent | None:
         """A folder that is passed over counts once, with however many names it is met."""

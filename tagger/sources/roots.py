@@ -165,17 +165,21 @@ class Roots:
             SourceError: it is neither, or cannot be a place. The message is short however long the
                 item is, and shows no credentials.
         """
-        if len(item) > LONGEST:
-            raise SourceError(f"a path or URI of {len(item):,} characters; {LONGEST:,} are the most")
         if "\0" in item:
             raise SourceError(f"no file name can hold a NUL byte: {shown(item)}")
         try:
-            if item.startswith("/"):
-                return self.uri_of(item)
-            if is_address(item):
-                return self.uri_of(self.place_of(item))
+            uri = self._uri_as_written(item) if len(item) <= LONGEST else item
         except UnicodeError:
             raise SourceError(f"{shown(item)} is neither the name of a file nor a text") from None
+        if len(uri) > LONGEST:
+            raise SourceError(f"a path or URI of {len(uri):,} characters; {LONGEST:,} are the most")
+        return uri
+
+    def _uri_as_written(self, item: str) -> str:
+        if item.startswith("/"):
+            return self.uri_of(item)
+        if is_address(item):
+            return self.uri_of(self.place_of(item))
         raise SourceError(f"{shown(item)} is neither an absolute path nor a URI such as s3://bucket/a.jpg")
 
     def uri_of(self, place: str | os.PathLike[str] | Address) -> str:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tagger.errors import SourceError
-from tagger.sources.addresses import Address
+from tagger.sources.addresses import Address, is_address
 from tagger.sources.events import SKIPPED, Found, Refused, ScanEvent, Skipped, Unlisted
 from tagger.sources.faults import fault_of
 from tagger.sources.ignore import IgnoreRules, rules_above, rules_in
@@ -73,7 +73,8 @@ def scan(
 ) -> Iterator[ScanEvent]:
     """Everything at or beneath ``place``, each entry once, in no promised order.
 
-    A path is resolved first; it is then a file or folder beneath the roots. Permissions, links and
+    ``place`` is a path, an address, or the URI of either. A path is resolved first; it is then a
+    file or folder beneath the roots. Permissions, links and
     special files never stop a scan; they are events. It blocks for as long as the file system or
     server does; ``whereabouts`` is told each folder, for one who waits for it in another thread.
 
@@ -81,6 +82,8 @@ def scan(
         OutsideRootsError: ``place`` does not lie beneath the roots (at the first event).
         SourceError: it is on a web server, which cannot be listed (at the first event).
     """
+    if isinstance(place, str) and is_address(place):
+        place = roots.place_of(place)
     if isinstance(place, Address):
         yield from scan_address(place, roots, whereabouts or Whereabouts(place.uri))
         return

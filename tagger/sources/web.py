@@ -13,7 +13,6 @@ to the decoder's judgement.
 from __future__ import annotations
 
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from http import HTTPStatus
 from io import BytesIO
@@ -64,7 +63,7 @@ def fetch(
                 target = answer.leads_to()
                 if target is None:
                     return answer.image(limits.max_bytes, admit), answer.changed_at()
-            if not allowed(target):
+            if not target.web or not allowed(target):
                 raise RefusedError(OutcomeKind.OUTSIDE, _outside(target))
             here = target
     except HTTPError as error:
@@ -149,6 +148,8 @@ class _Answer:
 
     def changed_at(self) -> int | None:
         """When the image was last changed; None where that is not told in a way that is understood."""
+        from email.utils import parsedate_to_datetime
+
         try:
             return int(parsedate_to_datetime(self._answer.headers["Last-Modified"]).timestamp()) * 10**9
         except (KeyError, ValueError, TypeError, OverflowError):
@@ -164,14 +165,15 @@ class _Answer:
         if status != HTTPStatus.OK:
             reason = f"{server} answers with an error instead of the image: {_named(status)}"
             raise RefusedError(OutcomeKind.UNREADABLE, reason, passing=status in _PASSING)
-        coding = self._answer.headers.get("Content-Encoding", "identity").strip().lower()
-        if coding not in ("", "identity"):
-            reason = f"{server} sends it compressed ({shown(coding)}) although asked not to"
-            raise RefusedError(OutcomeKind.UNREADABLE, reason)
+        for header, plain in (("Content-Encoding", "identity"), ("Transfer-Encoding", "chunked")):
+            coding = self._answer.headers.get(header, plain).strip().lower()
+            if coding not in ("", plain):
+                reason = f"{server} sends it compressed ({shown(coding)}) although asked not to"
+                raise RefusedError(OutcomeKind.UNREADABLE, reason)
 
     def _promised(self) -> int | None:
         """The length of the body, where the server tells it."""
-        if "chunked" in self._answer.headers.get("Transfer-Encoding", "").lower():
+        if "Transfer-Encoding" in self._answer.headers:
             return None
         told = self._answer.headers.get("Content-Length", "").split(",")[0].strip()
         return int(told) if told.isascii() and told.isdecimal() and len(told) < 20 else None
@@ -205,18 +207,20 @@ def _cut_off(address: Address) -> RefusedError:
 
 def _fault(error: Exception, address: Address) -> RefusedError:
     """What a failed request means."""
+    from http.client import IncompleteRead
+
     from urllib3 import exceptions
 
     server = address.server
-    if isinstance(error, exceptions.IncompleteRead) or _is_within(error, exceptions.IncompleteRead):
+    if _is_within(error, IncompleteRead):
         return _cut_off(address)
     reason, passing = f"{server} answers in a way that is no HTTP", True
     if isinstance(error, exceptions.NameResolutionError):
         reason = f"no server called {address.authority} is known to the name service"
-    elif isinstance(error, exceptions.TimeoutError):
-        reason, passing = f"{server} did not answer in time", False
     elif isinstance(error, exceptions.NewConnectionError):
         reason = f"{server} takes no connections: {shown(str(error.__cause__ or 'no cause given'))}"
+    elif isinstance(error, exceptions.TimeoutError):
+        reason, passing = f"{server} did not answer in time", False
     elif isinstance(error, exceptions.SSLError):
         reason, passing = f"no safe connection to {server}: {shown(str(error))}", False
     elif _is_within(error, OSError):

@@ -272,12 +272,18 @@ def back_off(attempts: int) -> timedelta:
     return timedelta(seconds=0 if attempts <= 1 else min(2.5 * 2 ** (attempts - 1), LEASE_SECONDS))
 
 
-def put_off(connection: Connection, lease_id: int, image_ids: Sequence[int], delay: timedelta) -> None:
-    """Give these back, to be tried again after a while; the attempt is counted."""
+def put_off(
+    connection: Connection, lease_id: int, image_ids: Sequence[int], delay: timedelta, *, counted: bool = True
+) -> None:
+    """Give these back, to be tried again after a while; if ``counted``, it was an attempt."""
     connection.execute(
         update(TaggingRow)
         .where(TaggingRow.lease_id == lease_id, TaggingRow.image_id.in_(image_ids))
-        .values(lease_id=None, not_before=now(connection) + delay)
+        .values(
+            lease_id=None,
+            not_before=now(connection) + delay,
+            attempts=TaggingRow.attempts - (0 if counted else 1),
+        )
     )
 
 

@@ -30,8 +30,11 @@ from sqlalchemy import (
 )
 
 from tagger.errors import NotFound, SettingsError
-from tagger.store.schema import ModelRow, RunRow, TaggingRow
-from tagger.store.session import locked, now
+from tagger.store.schema import ModelRow, RequestRow, RunRow, TaggingRow
+from tagger.store.session import exclusive, locked, now
+
+_NAMES = 7_461_680
+"""Guards the names of runs: two who open one at once must find the same."""
 
 FADE_SECONDS = 30.0
 """The mean rate of a run forgets what is longer ago than this, more or less."""
@@ -94,6 +97,8 @@ class Run:
     seconds: float | None
     rate: float
     filling: bool
+    progressed_at: datetime | None
+    """When its last outcome was written, or it was resumed."""
 
     @property
     def eta_seconds(self) -> float | None:
@@ -104,20 +109,28 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a new run is. ``lease_id`` is that of the process that fills it."""
+    """What a new run is. ``lease_id`` is that of the process which does a ``tag`` run's work."""
 
     kind: RunKind
     model_id: int
     places: Sequence[str]
-    lease_id: int
     name: str | None = None
     priority: Priority = Priority.NEW
+    lease_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is still to be added to a run: a body that :mod:`tagger.library.filling` understands."""
+
+    id: int
+    run_id: int
+    body: str
 
 
 def open_run(connection: Connection, opening: Opening) -> int:
     """Begin a run, or go on with the unfinished one of that name; its id."""
     if opening.name is not None and (found := _unfinished(connection, opening.name)) is not None:
-        connection.execute(update(RunRow).where(RunRow.id == found).values(lease_id=opening.lease_id))
         return found
     return connection.execute(
         insert(RunRow)
@@ -129,12 +142,16 @@ def open_run(connection: Connection, opening: Opening) -> int:
             lease_id=opening.lease_id,
             places="\n".join(opening.places),
             started_at=now(connection),
+            done=0,
+            failed=0,
+            reused=0,
         )
         .returning(RunRow.id)
     ).scalar_one()
 
 
 def _unfinished(connection: Connection, name: str) -> int | None:
+    exclusive(connection, _NAMES)
     return connection.execute(
         locked(
             connection,
@@ -144,11 +161,43 @@ def _unfinished(connection: Connection, name: str) -> int | None:
     ).scalar()
 
 
-def filled(connection: Connection, run_id: int, lease_id: int) -> None:
-    """Note that this process adds no more to the run."""
-    connection.execute(
-        update(RunRow).where(RunRow.id == run_id, RunRow.lease_id == lease_id).values(lease_id=None)
+def request(connection: Connection, run_id: int, body: str, lease_id: int | None = None) -> int:
+    """Note what is to be added to a run, by the holder of the lease, or by whoever comes; its id."""
+    return connection.execute(
+        insert(RequestRow).values(run_id=run_id, body=body, lease_id=lease_id).returning(RequestRow.id)
+    ).scalar_one()
+
+
+def waiting_requests(connection: Connection) -> bool:
+    """Whether there is a request that nobody sees to."""
+    return (
+        connection.execute(select(RequestRow.id).where(RequestRow.lease_id.is_(None)).limit(1)).first()
+        is not None
     )
+
+
+def take_request(connection: Connection, lease_id: int) -> Request | None:
+    """Take the oldest request that nobody sees to."""
+    row = connection.execute(
+        locked(
+            connection,
+            select(RequestRow.id, RequestRow.run_id, RequestRow.body)
+            .where(RequestRow.lease_id.is_(None))
+            .order_by(RequestRow.id)
+            .limit(1),
+            of=RequestRow,
+            skip=True,
+        )
+    ).first()
+    if row is None:
+        return None
+    connection.execute(update(RequestRow).where(RequestRow.id == row.id).values(lease_id=lease_id))
+    return Request(*row)
+
+
+def answered(connection: Connection, request_id: int) -> None:
+    """Note that all that was asked for is added."""
+    connection.execute(delete(RequestRow).where(RequestRow.id == request_id))
     close_finished(connection)
 
 
@@ -260,8 +309,9 @@ def _fading(since: datetime, until: datetime) -> float:
 def close_finished(connection: Connection) -> None:
     """End the runs of which nothing is pending and to which nobody adds, and note those cut off."""
     pending = exists().where(TaggingRow.run_id == RunRow.id, TaggingRow.outcome.is_(None))
-    idle = and_(RunRow.finished_at.is_(None), RunRow.lease_id.is_(None))
-    over = and_(idle, RunRow.kind != RunKind.TAG.value, ~pending)
+    asked = exists().where(RequestRow.run_id == RunRow.id)
+    is_open = RunRow.finished_at.is_(None)
+    over = and_(is_open, RunRow.kind != RunKind.TAG.value, ~asked, ~pending)
     # Images that were forgotten meanwhile, or merged with others, are wanted no more.
     connection.execute(
         update(RunRow)
@@ -270,7 +320,7 @@ def close_finished(connection: Connection) -> None:
     )
     connection.execute(
         update(RunRow)
-        .where(idle, RunRow.kind == RunKind.TAG.value)
+        .where(is_open, RunRow.kind == RunKind.TAG.value, RunRow.lease_id.is_(None))
         .values(state=RunState.CUT_OFF.value, finished_at=now(connection))
     )
 
@@ -287,7 +337,11 @@ def pause(connection: Connection, run_id: int) -> None:
 def resume(connection: Connection, run_id: int) -> None:
     """Go on with a run that was paused; raises as :func:`pause`."""
     _require(connection, run_id, "resume")
-    connection.execute(update(RunRow).where(RunRow.id == run_id).values(state=RunState.RUNNING.value))
+    connection.execute(
+        update(RunRow)
+        .where(RunRow.id == run_id)
+        .values(state=RunState.RUNNING.value, rate=0.0, rated_at=now(connection))
+    )
 
 
 def cancel(connection: Connection, run_id: int) -> int:
@@ -297,13 +351,14 @@ def cancel(connection: Connection, run_id: int) -> int:
     wanted again by the next scan or enqueuing that meets it. Raises as :func:`pause`.
     """
     _require(connection, run_id, "cancel")
+    connection.execute(delete(RequestRow).where(RequestRow.run_id == run_id))
     gone = connection.execute(
         delete(TaggingRow).where(TaggingRow.run_id == run_id, TaggingRow.outcome.is_(None))
     ).rowcount
     connection.execute(
         update(RunRow)
         .where(RunRow.id == run_id)
-        .values(state=RunState.CANCELLED.value, finished_at=now(connection), lease_id=None)
+        .values(state=RunState.CANCELLED.value, finished_at=now(connection))
     )
     return gone
 
@@ -324,20 +379,34 @@ def _require(connection: Connection, run_id: int, deed: str) -> None:
         raise SettingsError(f"run {run_id} is a `tagger tag` of somebody's: end it there, with Ctrl-C")
 
 
+_ASKED = exists().where(RequestRow.run_id == RunRow.id)
+
 # -- looking --------------------------------------------------------------------------------
 
 
 def last_runs(connection: Connection, limit: int) -> list[Run]:
     """The unfinished runs and the newest of the others."""
     moment = now(connection)
-    unfinished = RunRow.finished_at.is_(None)
+    is_open = RunRow.finished_at.is_(None)
     newest = select(RunRow.id).order_by(RunRow.id.desc()).limit(limit)
     rows = connection.execute(
-        select(RunRow, ModelRow.name.label("model_name"))
+        select(RunRow, ModelRow.name.label("model_name"), _ASKED.label("filling"))
         .outerjoin(ModelRow, ModelRow.id == RunRow.model_id)
-        .where(or_(unfinished, RunRow.id.in_(newest)))
+        .where(or_(is_open, RunRow.id.in_(newest)))
         .order_by(RunRow.finished_at.is_not(None), RunRow.id.desc())
         .limit(4 * limit)
+    )
+    return [_run(row, moment) for row in rows]
+
+
+def unfinished(connection: Connection) -> list[Run]:
+    """All runs that are not over, the oldest first; those of ``tagger tag`` left out."""
+    moment = now(connection)
+    rows = connection.execute(
+        select(RunRow, ModelRow.name.label("model_name"), _ASKED.label("filling"))
+        .outerjoin(ModelRow, ModelRow.id == RunRow.model_id)
+        .where(RunRow.finished_at.is_(None), RunRow.kind != RunKind.TAG.value)
+        .order_by(RunRow.id)
     )
     return [_run(row, moment) for row in rows]
 
@@ -345,7 +414,7 @@ def last_runs(connection: Connection, limit: int) -> list[Run]:
 def find_run(connection: Connection, run_id: int) -> Run:
     """One run; raises :class:`NotFound`."""
     row = connection.execute(
-        select(RunRow, ModelRow.name.label("model_name"))
+        select(RunRow, ModelRow.name.label("model_name"), _ASKED.label("filling"))
         .outerjoin(ModelRow, ModelRow.id == RunRow.model_id)
         .where(RunRow.id == run_id)
     ).first()
@@ -371,7 +440,8 @@ def _run(run: Any, moment: datetime) -> Run:
         reused=run.reused,
         seconds=run.seconds,
         rate=_rate(run, moment),
-        filling=run.lease_id is not None,
+        filling=run.filling,
+        progressed_at=run.rated_at,
     )
 
 

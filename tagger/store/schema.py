@@ -170,7 +170,7 @@ class ThresholdRow(Base):
 class RunRow(Base):
     """One command's worth of work: when it ran, over what, and how far it is.
 
-    ``lease_id`` is that of the process which still adds to it (or, of a ``tag`` run, does it all).
+    ``lease_id`` is that of the process which does a ``tag`` run; others are for all workers.
     ``rate`` is in images a second, a mean that fades; it was right at ``rated_at``.
     """
 
@@ -208,6 +208,16 @@ class RunRow(Base):
     seconds: Mapped[float | None] = mapped_column(Double)
     rate: Mapped[float] = mapped_column(Double, server_default="0")
     rated_at: Mapped[datetime | None] = mapped_column(Moment)
+
+
+class RequestRow(Base):
+    """What is still to be added to a run: deleted when it is, and free again when its filler dies."""
+
+    __tablename__ = "requests"
+    id: Mapped[int] = mapped_column(BigInt, primary_key=True)
+    run_id: Mapped[int] = mapped_column(BigInt, _fk("runs.id"), index=True)
+    lease_id: Mapped[int | None] = mapped_column(BigInt, _fk("leases.id", "SET NULL"))
+    body: Mapped[str] = mapped_column(Text)
 
 
 class JobRow(Base):

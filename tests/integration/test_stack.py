@@ -182,11 +182,16 @@ def test_prometheus_asks_the_services_where_they_answer() -> None:
     assert f"./{folder.relative_to(ROOT)}:/etc/prometheus:ro" in SERVICES["prometheus"]["volumes"]
     asked = YAML(typ="safe").load(folder / "prometheus.yml")
     assert all((folder / Path(name).name).is_file() for name in asked["rule_files"])
-    places = [place for job in asked["scrape_configs"] for place in job["dns_sd_configs"]]
-    assert {name for place in places for name in place["names"]} == {*OURS} - ONE_SHOT
-    for place in places:
-        ports = {SERVICES[name]["environment"]["TAGGER_METRICS_PORT"] for name in place["names"]}
-        assert ports == {str(place["port"])}
+    found = {target for job in asked["scrape_configs"] for target in _targets(job)}
+    port = SERVICES["worker"]["environment"]["TAGGER_METRICS_PORT"]
+    assert found == {f"{name}:{port}" for name in OURS if name not in ONE_SHOT}
+
+
+def _targets(job: Mapping[str, Any]) -> Iterator[str]:
+    for place in job.get("static_configs", []):
+        yield from place["targets"]
+    for place in job.get("dns_sd_configs", []):
+        yield from (f"{name}:{place['port']}" for name in place["names"])
 
 
 def test_the_example_of_an_env_file_names_the_passwords_and_knows_none() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -98,9 +99,11 @@ def test_outcomes_chunks_and_trouble_are_counted(metrics: Metrics) -> None:
     assert value("tagger_write_failures_total") == 1
 
 
-def test_the_first_of_a_kind_can_be_seen_by_a_rate(metrics: Metrics) -> None:
+def test_the_first_of_a_kind_can_be_seen_by_a_rate() -> None:
+    metrics = Metrics("worker", ["tagger.enqueue"])
     metrics.ready("lite0", "openvino", "CPU", "bf16")
     value = metrics.registry.get_sample_value
+    assert value("tagger_messages_refused_total", {"task": "tagger.enqueue"}) == 0
     for kind in OutcomeKind:
         assert value("tagger_images_total", {"outcome": kind.value, "model": "lite0"}) == 0
 
@@ -225,6 +228,12 @@ def test_the_rules_name_only_what_is_shown() -> None:
     named = _named(RULES)
     assert "tagger_images_total" in named
     assert named <= _shown()
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool comes with Prometheus")
+def test_the_rules_tell_the_stories_that_they_should() -> None:
+    done = subprocess.run(["promtool", "test", "rules", RULES.with_name("alerts_test.yml")], check=False)
+    assert done.returncode == 0
 
 
 def test_the_guide_names_all_that_is_shown_and_nothing_else() -> None:

@@ -1,0 +1,179 @@
+"""``run``, ``retry``, ``reindex``: what workers are asked to do, and how far it is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from tagger.cli.options import DbOption, JsonOption, open_library, roots_of, settings_of
+from tagger.cli.output import errors, escaped, name_of, out, plural, print_json, table
+from tagger.values import OutcomeKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tagger.library.filling import Ask, Filled
+    from tagger.settings import Settings
+    from tagger.store.runs import Run
+
+app = typer.Typer(help="List, pause, resume and cancel runs.", no_args_is_help=True)
+
+RunId = Annotated[int, typer.Argument(metavar="RUN", help="Its number, as `tagger run list` shows it.")]
+
+
+@app.command("list")
+def list_runs(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="So many of those that are over.")] = 20,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the runs that go on, and the last of those that are over."""
+    from tagger.library import control
+
+    with open_library(settings_of(context, db)) as database:
+        found = control.list_runs(database, limit)
+    if as_json:
+        print_json([as_data(run) for run in found])
+    else:
+        out.print(runs_table(found))
+
+
+@app.command()
+def pause(context: typer.Context, run: RunId, db: DbOption = None) -> None:
+    """Begin nothing more of a run; what is in hand is finished."""
+    from tagger.library import control
+
+    with open_library(settings_of(context, db)) as database:
+        control.pause(database, run)
+    out.print(f"Run {run} is paused: `tagger run resume {run}` goes on with it.")
+
+
+@app.command()
+def resume(context: typer.Context, run: RunId, db: DbOption = None) -> None:
+    """Go on with a run that was paused."""
+    from tagger.library import control
+
+    settings = settings_of(context, db)
+    with open_library(settings) as database:
+        control.resume(database, run)
+        out.print(f"Run {run} goes on.")
+
+
+@app.command()
+def cancel(context: typer.Context, run: RunId, db: DbOption = None) -> None:
+    """Want no more what is left of a run. A later scan or enqueuing wants it again."""
+    from tagger.library import control
+
+    with open_library(settings_of(context, db)) as database:
+        gone = control.cancel(database, run)
+    out.print(f"Run {run} is cancelled: {plural(gone, 'image')} are wanted no more.")
+
+
+def retry(
+    context: typer.Context,
+    outcome: Annotated[
+        list[OutcomeKind] | None,
+        typer.Option(help="Only what ended so; may be given several times. Default: every failure."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Of which model. Default: the live one.")] = None,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Have tried again, by the workers, what could not be tagged."""
+    from tagger.library.filling import FAILURES, Ask
+    from tagger.store.runs import RunKind
+
+    if any(kind.tagged for kind in outcome or ()):
+        raise typer.BadParameter("ok and empty are no failures", param_hint="--outcome")
+    settings = settings_of(context, db, model=model)
+    ask = Ask(RunKind.RETRY, settings.model, bulk=True, outcomes=tuple(outcome or FAILURES))
+    _fill(settings, ask, as_json)
+
+
+def reindex(
+    context: typer.Context,
+    changed: Annotated[
+        bool, typer.Option("--changed", help="Scan the roots: new, changed, moved, vanished.")
+    ] = False,
+    missing: Annotated[
+        bool, typer.Option("--missing", help="What the model was never asked about, or was left pending.")
+    ] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="What failed for its place's sake, or took too long.")
+    ] = False,
+    model: Annotated[str | None, typer.Option(help="For which model. Default: the live one.")] = None,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look for work in the whole library, as bulk work. Without options: all three."""
+    from tagger.library.filling import Ask, What
+    from tagger.store.runs import RunKind
+
+    chosen = [(What.CHANGED, changed), (What.MISSING, missing), (What.FAILED, failed)]
+    what = tuple(each for each, wanted in chosen if wanted) or tuple(What)
+    settings = settings_of(context, db, model=model)
+    _fill(settings, Ask(RunKind.REINDEX, settings.model, bulk=True, what=what), as_json)
+
+
+def _fill(settings: Settings, ask: Ask, as_json: bool) -> None:
+    from tagger.library.filling import fill
+
+    with open_library(settings) as database:
+        filled = fill(database, ask, roots_of(settings))
+    if as_json:
+        print_json({"run": filled.run_id, "wanted": filled.wanted, "warnings": filled.warnings})
+    else:
+        _print_filled(filled)
+
+
+def _print_filled(filled: Filled) -> None:
+    for warning in filled.warnings:
+        errors.print(f"warning: {escaped(warning)}", style="yellow")
+    out.print(f"Run {filled.run_id} wants {plural(filled.wanted, 'image')} from {filled.model}.")
+    if filled.wanted:
+        out.print("Workers see to it (`tagger status --watch`); so does `tagger tag`.", style="dim")
+
+
+def runs_table(found: Sequence[Run]) -> Table:
+    """Runs as a person reads them."""
+    numbers = ["Done", "Failed", "Images/s"]
+    runs = table("Run", "Began", "State", "Done", "Failed", "Images/s", "Left", "Places", numbers=numbers)
+    for run in found:
+        places = run.places.split("\n")
+        shown = [name_of(place) for place in places[:3]] + (
+            [f"and {len(places) - 3} more"] if places[3:] else []
+        )
+        runs.add_row(
+            f"{run.id} {run.kind}" + (f" {run.name}" if run.name else "") + (", bulk" if run.bulk else ""),
+            f"{run.started_at.astimezone():%Y-%m-%d %H:%M:%S}",
+            Text(_state(run), style="green" if run.finished_at is None else ""),
+            f"{run.done:,}/{run.total:,}",
+            f"{run.failed:,}",
+            f"{run.rate:,.0f}" if run.rate >= 0.5 else "",
+            _left(run.eta_seconds),
+            Text("\n".join(shown)),
+        )
+    return runs
+
+
+def _state(run: Run) -> str:
+    return "being filled" if run.filling and run.state == "running" else run.state
+
+
+def _left(seconds: float | None) -> str:
+    """A duration for a person, roughly: ``40 s``, ``12 min``, ``3.5 h``."""
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def as_data(run: Run) -> dict[str, object]:
+    """A run for programs."""
+    return asdict(run) | {"eta_seconds": run.eta_seconds, "places": run.places.split("\n")}

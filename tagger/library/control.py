@@ -1,0 +1,32 @@
+"""A person's hand on runs: list, pause, resume, cancel."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tagger.store import counts, runs
+from tagger.store.runs import Run
+from tagger.store.session import Database
+
+
+def list_runs(database: Database, limit: int) -> list[Run]:
+    """The runs that go on, and the newest ``limit`` of those that are over."""
+    return database.read(partial(runs.last_runs, limit=limit))
+
+
+def pause(database: Database, run_id: int) -> None:
+    """Send and begin nothing more of a run; raises :class:`NotFound` or :class:`SettingsError`."""
+    database.write(partial(runs.pause, run_id=run_id))
+
+
+def resume(database: Database, run_id: int) -> None:
+    """Go on with a run that was paused; raises as :func:`pause`."""
+    database.write(partial(runs.resume, run_id=run_id))
+
+
+def cancel(database: Database, run_id: int) -> int:
+    """Want no more what is left of a run, how much that was; raises as :func:`pause`."""
+
+    with database.writing() as connection:
+        counts.guard(connection)  # who writes outcomes or fills runs is through, and begins after us
+        return runs.cancel(connection, run_id)

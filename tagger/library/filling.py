@@ -1,0 +1,367 @@
+"""Wanting images: what a run is asked for becomes its pending rows.
+
+An :class:`Ask` is written into the run's own row in the first transaction and taken out when the run is
+filled, so that a process which dies in between leaves it to another. Rows come first, whatever becomes
+of the messages; whoever fills has them sent afterwards (:mod:`tagger.library.dispatch`). Wanting the
+same twice does nothing twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from functools import partial
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Protocol
+
+from tagger.errors import SettingsError, SourceError
+from tagger.library import versions
+from tagger.library.lease import Lease
+from tagger.library.survey import Place, survey
+from tagger.sources import Found, Refused, Roots, look
+from tagger.store import runs, wants
+from tagger.store.catalog import Model, Scope
+from tagger.store.census import Census, Seen, Tally, taking
+from tagger.store.ledger import PASSING, Role
+from tagger.store.runs import Opening, Priority, Request, RunKind
+from tagger.store.session import Database
+from tagger.values import OutcomeKind
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+GROUP = 500
+"""Files compared with the store in one transaction."""
+REASONS = 5
+"""Refusals that a report names."""
+NAMED = 20
+"""Places that a run names; the others it leaves out."""
+
+WORTH_RETRYING = (*PASSING, OutcomeKind.TIMEOUT)
+"""Failures that another try may cure though the bytes are the same: of the place, or of the hour."""
+FAILURES = tuple(kind for kind in OutcomeKind if not kind.tagged)
+"""Everything that a person may want to have tried again."""
+
+
+class What(StrEnum):
+    """What of the known library may be wanted."""
+
+    CHANGED = "changed"
+    """The roots are scanned: new, changed, moved and vanished files."""
+    MISSING = "missing"
+    """Present images that the model was never asked about, or that nobody sees to any more."""
+    FAILED = "failed"
+    """What failed and may go well now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is wanted: ``items`` are paths and URIs, each of an image or a folder; ``what`` is of the
+    known library; ``outcomes`` are to be tried again. ``name`` joins the unfinished run of that name."""
+
+    kind: RunKind
+    model: str | None = None
+    name: str | None = None
+    bulk: bool = False
+    items: tuple[str, ...] = ()
+    what: tuple[What, ...] = ()
+    outcomes: tuple[OutcomeKind, ...] = ()
+    retry_failed: bool = False
+
+    def to_json(self) -> str:
+        """As it is kept in the run's row."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Ask:
+        """The reverse."""
+        kept = json.loads(text)
+        return cls(
+            kind=RunKind(kept["kind"]),
+            model=kept["model"],
+            name=kept["name"],
+            bulk=kept["bulk"],
+            items=tuple(kept["items"]),
+            what=tuple(map(What, kept["what"])),
+            outcomes=tuple(map(OutcomeKind, kept["outcomes"])),
+            retry_failed=kept["retry_failed"],
+        )
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """What the run is about, for a person."""
+        first = tuple(item[:200] for item in self.items[:NAMED])
+        more = ("...",) if len(self.items) > NAMED else ()
+        return (*first, *more, *self.what, *self.outcomes)
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """An item that is not wanted, and why: it names no place beneath the roots."""
+
+    item: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Filled:
+    """What came of it; it counts as it goes. ``wanted`` images more are the run's to do."""
+
+    run_id: int
+    model: str
+    wanted: int = 0
+    tally: Tally = field(default_factory=Tally)
+    skipped: Counter[str] = field(default_factory=Counter)
+    refused: list[Refused] = field(default_factory=list)
+    bad: list[Bad] = field(default_factory=list)
+    bad_items: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+def _unwatched(filled: Filled) -> None:
+    pass
+
+
+def check(ask: Ask, roots: Roots) -> None:
+    """Raise unless all of the ask can be had.
+
+    Raises:
+        OutsideRootsError, SourceError: an item leads out of the roots, or is no place.
+        SettingsError: the library is meant, and no roots are set.
+        ModelError: there is no such model.
+    """
+    for item in ask.items:
+        roots.canonical(item)
+    if ask.what or ask.outcomes:
+        _scope(roots)
+    if ask.model is not None:
+        versions.require(ask.model)
+
+
+def ask_for(database: Database, ask: Ask) -> int:
+    """Open a run, and leave it to be filled by :func:`fill_next`, here or elsewhere; its id."""
+    model = versions.register(database, versions.choose(database, ask.model))
+
+    def work(connection: Connection) -> int:
+        run_id = runs.open_run(connection, _opening(ask, model))
+        runs.request(connection, run_id, ask.to_json())
+        return run_id
+
+    return database.write(work)
+
+
+def fill(
+    database: Database,
+    ask: Ask,
+    roots: Roots,
+    *,
+    stream: Iterable[str] = (),
+    watch: Callable[[Filled], None] = _unwatched,
+) -> Filled:
+    """Open a run and fill it; ``watch`` is told how far it is.
+
+    ``stream`` are items more, of which those that cannot be had are counted and left out; of the ask's
+    own, one that cannot be had refuses all.
+
+    Raises as :func:`check`, before anything is written.
+    """
+    check(ask, roots)
+    model = versions.register(database, versions.choose(database, ask.model))
+    stream = iter(stream)
+    first = list(islice(stream, NAMED))
+    with Lease(database, Role.FILL) as lease:
+
+        def work(connection: Connection) -> Request:
+            opening = _opening(ask, model, [item[:200] for item in first])
+            run_id, body = runs.open_run(connection, opening), ask.to_json()
+            return Request(runs.request(connection, run_id, body, lease.id), run_id, body)
+
+        request = database.write(work)
+        return _answer(database, request, ask, model, roots, chain(first, stream), watch)
+
+
+def fill_next(database: Database, roots: Roots) -> Filled | None:
+    """Add to its run what was asked for the longest ago and nobody sees to; None if there is nothing.
+
+    What cannot be had is left out, and said in the result.
+    """
+    if not database.read(runs.waiting_requests):
+        return None
+    with Lease(database, Role.FILL) as lease:
+        request = database.write(partial(runs.take_request, lease_id=lease.id))
+        if request is None:
+            return None
+        ask = Ask.from_json(request.body)
+        model = versions.register(database, versions.choose(database, ask.model))
+        return _answer(database, request, ask, model, roots, (), _unwatched)
+
+
+def _opening(ask: Ask, model: Model, more: Sequence[str] = ()) -> Opening:
+    priority = Priority.BULK if ask.bulk else Priority.NEW
+    return Opening(ask.kind, model.id, (*ask.places, *more), ask.name, priority)
+
+
+def _answer(
+    database: Database,
+    request: Request,
+    ask: Ask,
+    model: Model,
+    roots: Roots,
+    stream: Iterable[str],
+    watch: Callable[[Filled], None],
+) -> Filled:
+    """Fill, and note that it is done; what cannot be had is a warning."""
+    filled = Filled(request.run_id, model.name)
+    before = database.read(partial(runs.find_run, run_id=request.run_id)).total
+    try:
+        _Filling(database, ask, model, roots, filled, watch).fill(stream)
+    except (SourceError, SettingsError) as fault:
+        filled.warnings.append(str(fault))
+    filled.wanted = database.read(partial(runs.find_run, run_id=request.run_id)).total - before
+    database.write(partial(runs.answered, request_id=request.id))
+    return filled
+
+
+def _scope(roots: Roots) -> Scope:
+    prefixes = [root.uri for root in roots.items] + [root.uri for root in roots.remote]
+    if not prefixes:
+        raise SettingsError("no roots are set: name the folders of the library in TAGGER_ROOTS")
+    return Scope(tuple(f"{prefix}/" for prefix in prefixes))
+
+
+class _Find(Protocol):
+    """Finds images with ids after one, some hundreds of them, in the order of ids."""
+
+    def __call__(self, connection: Connection, after: int) -> list[int]: ...
+
+
+@dataclass(slots=True)
+class _Filling:
+    """One run being filled: files in groups, folders by a scan, known images by their ids."""
+
+    database: Database
+    ask: Ask
+    model: Model
+    roots: Roots
+    filled: Filled
+    watch: Callable[[Filled], None]
+
+    def fill(self, stream: Iterable[str]) -> None:
+        self._add_items(chain(self.ask.items, stream))
+        if What.CHANGED in self.ask.what:
+            self._scan()
+        if What.MISSING in self.ask.what:
+            self._want_missing()
+        if What.FAILED in self.ask.what:
+            self._want_again(WORTH_RETRYING)
+        if self.ask.outcomes:
+            self._want_again(self.ask.outcomes)
+
+    # -- items ------------------------------------------------------------------------------
+
+    def _add_items(self, items: Iterator[str]) -> None:
+        with taking(
+            self.database,
+            self.model.id,
+            retry_failed=self.ask.retry_failed,
+            run_id=self.filled.run_id,
+        ) as census:
+            while group := list(islice(items, GROUP)):
+                uris = dict.fromkeys(uri for item in group if (uri := self._canonical(item)) is not None)
+                for folder in self._add_files(census, list(uris)):
+                    self._survey(self.roots.place_of(folder))
+                self.watch(self.filled)
+
+    def _canonical(self, item: str) -> str | None:
+        try:
+            return self.roots.canonical(item)
+        except SourceError as fault:
+            self.filled.bad_items += 1
+            if len(self.filled.bad) < REASONS:
+                self.filled.bad.append(Bad(item[:200], str(fault)))
+            return None
+
+    def _add_files(self, census: Census, uris: Sequence[str]) -> list[str]:
+        """Want those that are files; the others, which are folders perhaps, come back."""
+        looked = [look(uri, self.roots) for uri in uris]
+        folders = {
+            one.uri for one in looked if isinstance(one, Refused) and one.kind is OutcomeKind.UNSUPPORTED
+        }
+        files = [one for one in looked if one.uri not in folders]
+        before = replace(census.tally)
+        census.observe([_seen(one) for one in files])
+        self.filled.tally += census.tally - before
+        self._name([one for one in files if isinstance(one, Refused)])
+        return sorted(folders)
+
+    def _survey(self, place: Place) -> None:
+        before = self.filled.tally
+
+        def watch(tally: Tally) -> None:
+            self.filled.tally = before + tally
+            self.watch(self.filled)
+
+        found = survey(
+            self.database,
+            self.model,
+            [place],
+            self.roots,
+            follow_links=False,
+            retry_failed=self.ask.retry_failed,
+            watch=watch,
+            run_id=self.filled.run_id,
+        )
+        self.filled.tally = before + found.tally
+        self.filled.skipped += found.skipped
+        self.filled.warnings += found.warnings
+        self._name(found.refused)
+
+    def _name(self, refused: Sequence[Refused]) -> None:
+        self.filled.refused += refused[: REASONS - len(self.filled.refused)]
+
+    # -- the known library ------------------------------------------------------------------
+
+    def _scan(self) -> None:
+        """Scan the roots that can be listed; one that cannot be had now keeps none of the others back."""
+        places: list[Place] = [root.path for root in self.roots.items]
+        places += [root.address for root in self.roots.remote if root.listable]
+        for place in places:
+            try:
+                self._survey(place)
+            except SourceError as fault:
+                self.filled.warnings.append(str(fault))
+
+    def _want_missing(self) -> None:
+        model_id, scope, run_id = self.model.id, _scope(self.roots), self.filled.run_id
+        for group in self._groups(partial(wants.missing, model_id=model_id, scope=scope)):
+            self.database.write(partial(wants.want_for, model_id=model_id, image_ids=group, run_id=run_id))
+
+    def _want_again(self, outcomes: Sequence[OutcomeKind]) -> None:
+        model_id, scope, run_id = self.model.id, _scope(self.roots), self.filled.run_id
+        find = partial(wants.ended_so, model_id=model_id, scope=scope, outcomes=outcomes)
+        for group in self._groups(find):
+            self.database.write(
+                partial(
+                    wants.want_again_for,
+                    model_id=model_id,
+                    image_ids=group,
+                    outcomes=outcomes,
+                    run_id=run_id,
+                )
+            )
+
+    def _groups(self, find: _Find) -> Iterator[list[int]]:
+        last = 0
+        while group := self.database.read(partial(find, after=last)):
+            yield group
+            last = group[-1]
+            self.watch(self.filled)
+
+
+def _seen(one: Found | Refused) -> Seen:
+    if isinstance(one, Refused):
+        return Seen(one.uri, refusal=(one.kind, one.reason))
+    return Seen(one.uri, one.size, one.mtime_ns)

@@ -1,0 +1,178 @@
+"""One process of ``tagger worker`` or ``tagger beat``: ``python -m worker.node ROLE NUMBER``.
+
+A Celery consumer of the solo pool: it runs its tasks in its own main thread, one at a time, so that
+there is no fork between a model and its work, and a supervisor needs to look after one process only.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, cast
+
+from celery import Celery, signals
+from celery.worker import state
+from tenacity import Retrying, retry_if_exception_type, wait_fixed
+
+from tagger.errors import DatabaseUnavailable, TaggerError
+from tagger.settings import Settings, load_settings
+from tagger.sources import Roots
+from tagger.store import migrate
+from tagger.store.session import Database, open_database
+from worker import logs, metrics, tasks
+from worker.app import ENQUEUE, IMAGES, REQUESTS, TAG_CHUNK, make_app
+from worker.keeper import Attention, Keeper, Watchdog, filling, observing, passing
+from worker.metrics import Metrics
+from worker.producers import CeleryQueue
+from worker.runtime import Runtime
+from worker.schedule import Schedule, jobs_of
+from worker.supervisor import HOPELESS
+
+log = logging.getLogger(__name__)
+
+Role = Literal["worker", "beat"]
+
+PASS_SECONDS = {"worker": 10.0, "beat": 2.0}
+"""How often each looks after the whole. A worker does so too after every chunk, so that beat, which
+nobody waits for, may be down."""
+FILL_SECONDS = 2.0
+OBSERVE_SECONDS = 5.0
+SILENT_SECONDS = 120.0
+"""A process whose keeper has not come round for so long is not well."""
+
+
+def main() -> None:
+    """Run until told to stop; the exit code is 3 for what cannot work as it is set up."""
+    role, number = cast("Role", sys.argv[1]), int(sys.argv[2])
+    settings = load_settings()
+    logs.configure(settings.log_format)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        sys.exit(_run(role, number, settings))
+    except TaggerError as fault:
+        log.critical("%s", fault)
+        sys.exit(HOPELESS)
+
+
+def _run(role: Role, number: int, settings: Settings) -> int:
+    app = make_app(settings)
+    numbers = Metrics(role, (ENQUEUE, TAG_CHUNK))
+    name = f"{role}{number}@{socket.gethostname()}"
+    roots = Roots.parse(settings.roots)
+    with ExitStack() as opened:
+        well = _Health()
+        if settings.metrics_port:
+            endpoint = metrics.serve(settings.metrics_port + number, numbers, well)
+            opened.callback(endpoint.close)
+        database = opened.enter_context(_opened(settings))
+        queue, attention = CeleryQueue(app), Attention()
+        pass_on = Keeper(
+            "tagger-pass", _duties(role, database, queue, settings, attention), PASS_SECONDS[role]
+        )
+        fill_up = Keeper("tagger-fill", [lambda: filling(database, roots, pass_on.wake)], FILL_SECONDS)
+        tasks.register_enqueue(app, database, roots, numbers, fill_up.wake)
+        well.keeper = pass_on
+        stop: Callable[[], None] = _nothing
+        if role == "worker":
+            runtime = opened.enter_context(Runtime(database, settings, numbers, name))
+            tasks.register_tag_chunk(app, runtime, numbers, pass_on.wake)
+            stop = runtime.stop
+        else:
+            opened.enter_context(
+                Keeper(
+                    "tagger-observe", [lambda: observing(database, queue, settings, numbers)], OBSERVE_SECONDS
+                )
+            )
+        opened.enter_context(pass_on)
+        opened.enter_context(fill_up)
+        _end_with_supervisor(stop)
+        return _consume(app, role, name, attention, stop)
+
+
+def _duties(
+    role: Role, database: Database, queue: CeleryQueue, settings: Settings, attention: Attention
+) -> list[Callable[[], None]]:
+    pass_over = partial(passing, database, queue, settings)
+    if role == "worker":
+        return [pass_over, Watchdog(queue, attention)]
+    return [Schedule(database, jobs_of(settings)), pass_over]
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(slots=True)
+class _Health:
+    """Whether this process is well: it is coming up, or its keeper has come round of late."""
+
+    keeper: Keeper | None = None
+
+    def __call__(self) -> bool:
+        return self.keeper is None or time.monotonic() - self.keeper.alive_at < SILENT_SECONDS
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Database]:
+    """The database, at this program's version; one that does not answer yet is waited for."""
+    database = open_database(settings.database)
+    try:
+        waiting = Retrying(
+            retry=retry_if_exception_type(DatabaseUnavailable),
+            wait=wait_fixed(2.0),
+            before_sleep=lambda attempt: log.error("%s", attempt.outcome.exception()),  # type: ignore[union-attr]
+        )
+        waiting(migrate.check, database)
+        yield database
+    finally:
+        database.close()
+
+
+def _end_with_supervisor(stop: Callable[[], None]) -> None:
+    """When the supervisor is gone our standard input ends: so do we, in order."""
+
+    def wait() -> None:
+        while os.read(0, 1):
+            pass
+        log.warning("the supervisor is gone: this process ends")
+        stop()
+        state.should_stop = 0
+
+    threading.Thread(target=wait, name="tagger-supervisor", daemon=True).start()
+
+
+def _consume(app: Celery, role: Role, name: str, attention: Attention, stop: Callable[[], None]) -> int:
+    """Take messages until told to stop."""
+
+    def told_to_stop(**_: object) -> None:
+        log.info("told to stop")
+        stop()
+
+    signals.task_prerun.connect(attention.begin, weak=False)
+    signals.task_postrun.connect(attention.end, weak=False)
+    signals.worker_shutting_down.connect(told_to_stop, weak=False)
+    consumer = app.Worker(
+        hostname=name,
+        pool="solo",
+        concurrency=1,
+        queues=[IMAGES, REQUESTS] if role == "worker" else [REQUESTS],
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+        loglevel="INFO",
+    )
+    consumer.start()
+    return int(consumer.exitcode or 0)
+
+
+if __name__ == "__main__":
+    main()
