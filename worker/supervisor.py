@@ -21,7 +21,7 @@ GRACE_SECONDS = 45.0
 """How long a process may take to stop in order; shorter than what container engines are told to allow."""
 HOPELESS = 3
 """The exit code of what cannot work as it is set up: starting it again would not help."""
-FIRST_PAUSE, LONGEST_PAUSE, STEADY = 1.0, 30.0, 60.0
+FIRST_PAUSE, LONGEST_PAUSE, STEADY = 0.5, 5.0, 60.0
 """Seconds before a process that died is started again: doubled each time that it did not stay up for
 long enough, up to a limit."""
 _TICK = 0.1

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Group, RenderableType
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from tagger.cli.options import DbOption, JsonOption, open_library, roots_of, settings_of
 from tagger.cli.output import bar, confidence, errors, name_of, out, path_of, plural, print_json, table
+from tagger.cli.runs import as_data, runs_table
 
 if TYPE_CHECKING:
     from tagger.library.lookup import Known
+    from tagger.settings import Settings
     from tagger.sources import Roots
     from tagger.store.queries import Hit, ImageReport, LibraryStatus
+
+WATCH_SECONDS = 2.0
+"""How often ``status --watch`` looks."""
 
 
 def search(
@@ -90,16 +99,47 @@ def tags(context: typer.Context, db: DbOption = None, as_json: JsonOption = Fals
     out.print(listing)
 
 
-def status(context: typer.Context, db: DbOption = None, as_json: JsonOption = False) -> None:
-    """Show the library at a glance: outcomes, the last failures, the last runs."""
+def status(
+    context: typer.Context,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show it again every two seconds, until Ctrl-C.")
+    ] = False,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the library at a glance: outcomes, runs, workers, queues, the last failures."""
     from tagger.library import lookup
 
-    with open_library(settings_of(context, db)) as database:
-        report, url = lookup.status(database), database.url
+    settings = settings_of(context, db)
+    if watch and as_json:
+        raise typer.BadParameter("a program asks again by itself: --watch or --json")
+    with open_library(settings) as database:
+        if watch:
+            with suppress(KeyboardInterrupt), Live(console=out, auto_refresh=False) as live:
+                while True:
+                    live.update(
+                        _status(lookup.status(database), _queues(settings), database.url), refresh=True
+                    )
+                    time.sleep(WATCH_SECONDS)
+        report, queues, url = lookup.status(database), _queues(settings), database.url
     if as_json:
-        print_json(asdict(report))
+        runs = [as_data(run) for run in report.runs]
+        print_json(asdict(report) | {"runs": runs, "queues": queues})
     else:
-        _print_status(report, url)
+        out.print(_status(report, queues, url))
+
+
+def _queues(settings: Settings) -> dict[str, int] | str | None:
+    """Messages that wait in each queue; why that is not known; None where there is no broker."""
+    if settings.broker_url is None:
+        return None
+    from tagger.cli.worker import queue_depths
+    from tagger.library.dispatch import BrokerUnavailable
+
+    try:
+        return queue_depths(settings)
+    except BrokerUnavailable as fault:
+        return str(fault)
 
 
 def forget(
@@ -180,33 +220,39 @@ def _print_scores(title: str, rows: list[tuple[str, float, str]]) -> None:
     out.print(scores)
 
 
-def _print_status(report: LibraryStatus, url: str) -> None:
+def _status(report: LibraryStatus, queues: dict[str, int] | str | None, url: str) -> Group:
     gone = f", {report.vanished:,} vanished" if report.vanished else ""
-    out.print(f"{plural(report.present, 'photo')}{gone} in {url}")
+    parts: list[RenderableType] = [Text(f"{plural(report.present, 'photo')}{gone} in {url}")]
     outcomes = table("Model", "Outcome", "Photos", numbers=["Photos"])
     for model, live, outcome, images in report.outcomes:
         outcomes.add_row(model + (" (live)" if live else ""), outcome, f"{images:,}")
-    out.print(outcomes)
+    parts.append(outcomes)
+    if report.workers:
+        parts.append(_workers_table(report))
+    if isinstance(queues, str):
+        parts.append(Text(queues, style="yellow"))
+    elif queues is not None:
+        parts.append(
+            Text("Waiting messages: " + ", ".join(f"{name} {depth}" for name, depth in queues.items()))
+        )
+    if report.runs:
+        parts.append(runs_table(report.runs))
     if report.failures:
         failures = table("Last failures", "Outcome", "Reason")
         for uri, outcome, reason in report.failures:
             failures.add_row(Text(name_of(uri)), outcome, Text(reason))
-        out.print(failures)
-    if report.runs:
-        runs = table(
-            "Run",
-            "Began",
-            "Done",
-            "Failed",
-            "Seconds",
-            "State",
-            "Places",
-            numbers=["Done", "Failed", "Seconds"],
+        parts.append(failures)
+    return Group(*parts)
+
+
+def _workers_table(report: LibraryStatus) -> Table:
+    workers = table(
+        "Worker", "Device", "Images", "Images/s", "In hand", "", numbers=["Images", "Images/s", "In hand"]
+    )
+    for worker in report.workers:
+        rate = f"{worker.rate:,.0f}" if worker.rate else ""
+        note = Text(worker.note or "", style="yellow")
+        workers.add_row(
+            worker.name, worker.device or "", f"{worker.images:,}", rate, f"{worker.held:,}", note
         )
-        for run in report.runs:
-            state = run.state
-            began = f"{run.started_at.astimezone():%Y-%m-%d %H:%M:%S}"
-            seconds = f"{run.seconds:,.1f}" if run.seconds is not None else ""
-            row = (f"{run.kind} {run.id}", began, f"{run.done:,}", f"{run.failed:,}", seconds, state)
-            runs.add_row(*row, Text("\n".join(name_of(place) for place in run.places.split("\n"))))
-        out.print(runs)
+    return workers

@@ -116,6 +116,14 @@ def enqueue(
         raise typer.Exit(4)
 
 
+def queue_depths(settings: Settings) -> dict[str, int]:
+    """How many messages wait in each queue; raises :class:`BrokerUnavailable`."""
+    from worker.app import make_app
+    from worker.producers import CeleryQueue
+
+    return CeleryQueue(make_app(settings)).depths()
+
+
 # -- processes ------------------------------------------------------------------------------
 
 

@@ -185,6 +185,10 @@ def _store(scheme: str, authority: str, _process: int) -> AbstractFileSystem:
     options = kind._get_kwargs_from_urls(f"{scheme}://{authority}")
     # A listing that was kept would hide what has changed since.
     made: AbstractFileSystem = kind(use_listings_cache=False, skip_instance_cache=True, **options)
+    if scheme == "s3":
+        # botocore's five attempts within each of s3fs's five wait for a silent server for six minutes.
+        made.retries = _TRIES
+        made.config_kwargs.setdefault("retries", {"total_max_attempts": 1})
     return made
 
 

@@ -77,8 +77,10 @@ def take(connection: Connection, run_id: int, size: int, most: int) -> list[Chun
     if len(chunks) < most:
         again = _due_again(connection, run_id, size * (most - len(chunks)))
         for attempts, group in groupby(again, key=lambda due: due.attempts):
-            smaller = min(size, max(1, SUSPECTS >> attempts)) if attempts else size
-            chunks += _chunks(run_id, list(group), smaller)
+            alike = list(group)
+            # Halves at least of what one claim may have held: it may have held fewer than usual.
+            half = max(1, min(SUSPECTS >> attempts, -(-len(alike) // 2)))
+            chunks += _chunks(run_id, alike, min(size, half) if attempts else size)
     _mark(connection, chunks[:most])
     return chunks[:most]
 

@@ -268,8 +268,11 @@ def close_lease(connection: Connection, lease_id: int) -> None:
 
 
 def back_off(attempts: int) -> timedelta:
-    """How long to wait after so many attempts: not at all after the first, then ever longer."""
-    return timedelta(seconds=0 if attempts <= 1 else min(2.5 * 2 ** (attempts - 1), LEASE_SECONDS))
+    """How long to wait after so many attempts: not at all after the first, then longer, to a limit.
+
+    The limit is short, since finding one killer among some hundreds takes ten attempts.
+    """
+    return timedelta(seconds=0 if attempts <= 1 else min(2.5 * 2 ** (attempts - 1), 10.0))
 
 
 def put_off(

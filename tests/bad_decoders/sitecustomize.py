@@ -91,6 +91,7 @@ DEEDS = {
     b"segfault": lambda: ctypes.string_at(0),
     b"exit": lambda: os._exit(7),
     b"be killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    b"kill the parent": lambda: os.kill(os.getppid(), signal.SIGKILL),
     b"sleep": lambda: time.sleep(_FOR_EVER),
     b"sleep with the lock": lambda: ctypes.PyDLL(None).sleep(_FOR_EVER),
     b"spin": _spin,

@@ -77,7 +77,7 @@ def test_after_a_second_death_suspects_wait_a_while(shelf: Shelf) -> None:
         with shelf.database.writing() as connection:
             ledger.close_lease(connection, lease)
     assert not shelf.suspects(shelf.lease())
-    assert [ledger.back_off(deaths).total_seconds() for deaths in range(1, 7)] == [0, 5, 10, 20, 40, 60]
+    assert [ledger.back_off(deaths).total_seconds() for deaths in range(1, 7)] == [0, 5, 10, 10, 10, 10]
 
 
 def test_after_each_death_suspects_are_claimed_in_halves(shelf: Shelf) -> None:
