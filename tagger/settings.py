@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     broker_url: str | None = Field(default=None, description="The Celery broker, for many machines.")
     visibility_timeout: float = Field(
         default=3600.0,
+        allow_inf_nan=False,
         description="Seconds after which the broker gives a message that nobody acknowledged to another.",
     )
     scan_cron: str | None = Field(
@@ -117,6 +118,15 @@ class Settings(BaseSettings):
         if not dash:
             raise ValueError("two times with a dash between them, such as 22:00-06:00")
         return begin.strip(), end.strip()
+
+    @field_validator("bulk_hours")
+    @classmethod
+    def _is_span(cls, value: tuple[time, time] | None) -> tuple[time, time] | None:
+        if value is not None and any(moment.tzinfo is not None for moment in value):
+            raise ValueError("times of the local clock, without a zone")
+        if value is not None and value[0] == value[1]:
+            raise ValueError("two different times; without any, bulk work always runs")
+        return value
 
     @field_validator("scan_cron", "reindex_cron")
     @classmethod

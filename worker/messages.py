@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from tagger.errors import TaggerError
 from tagger.library.dispatch import LARGEST
@@ -19,12 +19,20 @@ from tagger.store.runs import RunKind
 
 PATHS = 10_000
 """Paths in one request at most: more belong into several, or into a folder."""
-MESSAGES = "messages"
-"""The run of requests that name none: so that a million of them do not make a million runs."""
+MESSAGES, BULK_MESSAGES = "messages", "bulk messages"
+"""The runs of requests that name none: so that a million of them do not make a million runs, and what
+is new does not wait with bulk work."""
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("no NUL may stand in it")
+    return text
+
 
 _Id = Annotated[int, Field(ge=1, lt=2**63)]
-_Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-_Place = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST)]
+_Name = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_without_nul)]
+_Place = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST), AfterValidator(_without_nul)]
 
 
 class RefusedMessage(TaggerError):
@@ -50,7 +58,7 @@ class RequestMessage(_Message):
     """Paths and URIs to be tagged, of images and folders beneath the roots."""
 
     paths: Annotated[list[_Place], Field(min_length=1, max_length=PATHS)]
-    run: _Name = MESSAGES
+    run: _Name | None = None
     model: _Name | None = None
     bulk: bool = False
     retry_failed: bool = False
@@ -60,7 +68,7 @@ class RequestMessage(_Message):
         return Ask(
             RunKind.ENQUEUE,
             model=self.model,
-            name=self.run,
+            name=self.run or (BULK_MESSAGES if self.bulk else MESSAGES),
             bulk=self.bulk,
             items=tuple(self.paths),
             retry_failed=self.retry_failed,
@@ -87,7 +95,12 @@ def _checked(kind: type[M], arguments: dict[str, Any]) -> M:
         return kind.model_validate(arguments)
     except ValidationError as fault:
         said = "; ".join(
-            f"{'.'.join(map(str, error['loc'])) or 'arguments'}: {error['msg']}"
+            f"{'.'.join(map(_shown, error['loc'])) or 'arguments'}: {error['msg']}"
             for error in fault.errors(include_input=False, include_url=False)[:5]
         )
         raise RefusedMessage(f"the arguments do not fit: {said}") from None
+
+
+def _shown(part: int | str) -> str:
+    """A field's name for the log; one that should not be there may be anything."""
+    return ascii(str(part)[:50])[1:-1]

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Protocol
 from tagger.errors import SettingsError, SourceError
 from tagger.library import versions
 from tagger.library.lease import Lease
-from tagger.library.survey import Place, survey
-from tagger.sources import Found, Refused, Roots, look
+from tagger.library.survey import Place, gone_away, shown, survey
+from tagger.sources import Found, Refused, Roots, look, printable
 from tagger.store import runs, wants
-from tagger.store.catalog import Model, Scope
+from tagger.store.catalog import Model, Scope, known_images
 from tagger.store.census import Census, Seen, Tally, taking
 from tagger.store.ledger import PASSING, Role
 from tagger.store.runs import Opening, Priority, Request, RunKind
@@ -93,9 +93,14 @@ class Ask:
     @property
     def places(self) -> tuple[str, ...]:
         """What the run is about, for a person."""
-        first = tuple(item[:200] for item in self.items[:NAMED])
+        first = tuple(map(_short, self.items[:NAMED]))
         more = ("...",) if len(self.items) > NAMED else ()
         return (*first, *more, *self.what, *self.outcomes)
+
+
+def _short(item: str) -> str:
+    """The beginning of an item, as a line that any database takes: a name may be any bytes."""
+    return printable(item[:200].encode(errors="backslashreplace").decode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +180,7 @@ def fill(
     with Lease(database, Role.FILL) as lease:
 
         def work(connection: Connection) -> Request:
-            opening = _opening(ask, model, [item[:200] for item in first])
+            opening = _opening(ask, model, list(map(_short, first)))
             run_id, body = runs.open_run(connection, opening), ask.to_json()
             return Request(runs.request(connection, run_id, body, lease.id), run_id, body)
 
@@ -271,8 +276,7 @@ class _Filling:
         ) as census:
             while group := list(islice(items, GROUP)):
                 uris = dict.fromkeys(uri for item in group if (uri := self._canonical(item)) is not None)
-                for folder in self._add_files(census, list(uris)):
-                    self._survey(self.roots.place_of(folder))
+                self._survey_each(map(self.roots.place_of, self._add_files(census, list(uris))))
                 self.watch(self.filled)
 
     def _canonical(self, item: str) -> str | None:
@@ -281,7 +285,7 @@ class _Filling:
         except SourceError as fault:
             self.filled.bad_items += 1
             if len(self.filled.bad) < REASONS:
-                self.filled.bad.append(Bad(item[:200], str(fault)))
+                self.filled.bad.append(Bad(_short(item), str(fault)))
             return None
 
     def _add_files(self, census: Census, uris: Sequence[str]) -> list[str]:
@@ -290,12 +294,25 @@ class _Filling:
         folders = {
             one.uri for one in looked if isinstance(one, Refused) and one.kind is OutcomeKind.UNSUPPORTED
         }
-        files = [one for one in looked if one.uri not in folders]
+        away = self._away([one for one in looked if isinstance(one, Refused)])
+        files = [one for one in looked if one.uri not in folders | away]
         before = replace(census.tally)
         census.observe([_seen(one) for one in files])
         self.filled.tally += census.tally - before
         self._name([one for one in files if isinstance(one, Refused)])
         return sorted(folders)
+
+    def _away(self, refused: Sequence[Refused]) -> set[str]:
+        """Images that are known, and no more missing than all else at their root, which is not there."""
+        lacking = [one.uri for one in refused if one.kind in (OutcomeKind.MISSING, OutcomeKind.UNREADABLE)]
+        places: list[Place] = [root.path for root in self.roots.items]
+        places += [root.address for root in self.roots.remote]
+        away = gone_away(places, self.roots, lacking) if lacking else {}
+        if not away:
+            return set()
+        for place in dict.fromkeys(map(shown, away.values())):
+            self.filled.warnings.append(f"{place} is not there: what is known beneath it was not touched")
+        return set(self.database.read(partial(known_images, uris=list(away))))
 
     def _survey(self, place: Place) -> None:
         before = self.filled.tally
@@ -325,9 +342,12 @@ class _Filling:
     # -- the known library ------------------------------------------------------------------
 
     def _scan(self) -> None:
-        """Scan the roots that can be listed; one that cannot be had now keeps none of the others back."""
+        """Scan the roots that can be listed."""
         places: list[Place] = [root.path for root in self.roots.items]
-        places += [root.address for root in self.roots.remote if root.listable]
+        self._survey_each([*places, *(root.address for root in self.roots.remote if root.listable)])
+
+    def _survey_each(self, places: Iterable[Place]) -> None:
+        """One that cannot be had now keeps none of the others back."""
         for place in places:
             try:
                 self._survey(place)

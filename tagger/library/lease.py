@@ -87,6 +87,6 @@ def free_dead(database: Database) -> None:
         for lease in {*dead, *ledger.expired_leases(connection)}:
             ledger.close_lease(connection, lease)
         outcomes.quarantine(connection, ledger.poison(connection))
-        runs.close_finished(connection)
 
     database.write(work)
+    database.write(runs.close_finished)  # apart: who joins a run must not wait for what is held here

@@ -21,7 +21,7 @@ from tagger.store.runs import Priority, RunKind, RunState
 from tagger.store.schema import ModelRow, RunRow, TaggingRow
 from tagger.store.session import locked, now
 
-SENT_SECONDS = 60.0
+SENT_SECONDS = 30.0
 """How long what is sent is left to its message: longer than it waits in a queue that is kept short."""
 
 SUSPECTS = 256

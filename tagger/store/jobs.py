@@ -17,11 +17,13 @@ KEPT = timedelta(days=30)
 def begin(connection: Connection, name: str, due_at: datetime) -> bool:
     """Note that the job which is due at that time is begun; False if somebody has begun it."""
     moment = now(connection)
-    done = connection.execute(
-        insert_or_ignore(connection, JobRow).values(name=name, due_at=due_at, began_at=moment)
-    )
+    ours = connection.execute(
+        insert_or_ignore(connection, JobRow)
+        .values(name=name, due_at=due_at, began_at=moment)
+        .returning(JobRow.name)
+    ).first()
     connection.execute(delete(JobRow).where(JobRow.due_at < moment - KEPT))
-    return done.rowcount == 1
+    return ours is not None
 
 
 def last_due(connection: Connection, name: str) -> datetime | None:

@@ -34,7 +34,7 @@ from tagger.store.schema import ModelRow, RequestRow, RunRow, TaggingRow
 from tagger.store.session import exclusive, locked, now
 
 _NAMES = 7_461_680
-"""Guards the names of runs: two who open one at once must find the same."""
+"""Guards the names of runs: two who open one at once must find the same, and one that goes on."""
 
 FADE_SECONDS = 30.0
 """The mean rate of a run forgets what is longer ago than this, more or less."""
@@ -307,7 +307,11 @@ def _fading(since: datetime, until: datetime) -> float:
 
 
 def close_finished(connection: Connection) -> None:
-    """End the runs of which nothing is pending and to which nobody adds, and note those cut off."""
+    """End the runs of which nothing is pending and to which nobody adds, and note those cut off.
+
+    To be called before the transaction holds images: it waits for those who join a run.
+    """
+    exclusive(connection, _NAMES)  # or one that somebody joins just now would seem to be done
     pending = exists().where(TaggingRow.run_id == RunRow.id, TaggingRow.outcome.is_(None))
     asked = exists().where(RequestRow.run_id == RunRow.id)
     is_open = RunRow.finished_at.is_(None)

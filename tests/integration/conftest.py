@@ -140,8 +140,8 @@ class Stack:
             lambda: self.pending() == 0 and self.one("SELECT COUNT(*) FROM requests") == 0, limit, self.logs
         )
 
-    def logs(self) -> str:
-        return "\n".join(f"--- {log.name}\n{log.read_text()[-6000:]}" for log in self.folder.glob("*-*.log"))
+    def logs(self, most: int = 6000) -> str:
+        return "\n".join(f"--- {log.name}\n{log.read_text()[-most:]}" for log in self.folder.glob("*-*.log"))
 
     def stop(self) -> None:
         for process in self.started:
