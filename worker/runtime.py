@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from tagger.errors import DatabaseUnavailable, LoadingError, ModelError, SourceError
 from tagger.library import versions
 from tagger.library.lease import Lease
-from tagger.library.survey import Place, shown
+from tagger.library.survey import places_of, shown
 from tagger.library.workshop import Equipment, Workshop, Written
 from tagger.settings import Settings
 from tagger.sources import Roots, RootState, root_state
@@ -173,13 +173,10 @@ class Runtime:
 
     def _require_roots(self) -> None:
         """Raise :class:`SourceError` while no root is there: whatever is wanted is not missing."""
-        places = self._places()
+        places = places_of(self.roots)
         if all(root_state(place) is not RootState.PRESENT for place in places):
             named = ", ".join(map(shown, places))
             raise SourceError(f"{named} cannot be seen from here: is it mounted?")
-
-    def _places(self) -> list[Place]:
-        return [*(root.path for root in self.roots.items), *(root.address for root in self.roots.remote)]
 
     def _model(self, name: str) -> Model:
         """The version by its full name; it must be one that this program can run."""
@@ -222,4 +219,6 @@ class Runtime:
             meter=self._metrics,
         )
         choice = versions.choose(self.database, model.spec)
-        return Workshop(self.database, choice, model, self.roots, self._places(), equipment, self._lease)
+        return Workshop(
+            self.database, choice, model, self.roots, places_of(self.roots), equipment, self._lease
+        )

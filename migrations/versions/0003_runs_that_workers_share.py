@@ -57,6 +57,7 @@ def upgrade() -> None:
         sa.Column("total", BIG, server_default="0", nullable=False),
         sa.Column("rate", sa.Double(), server_default="0", nullable=False),
         sa.Column("rated_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("note", sa.Text(), nullable=True),
     ):
         op.add_column("runs", column)
     _add_reference("runs", "lease_id", "leases")
@@ -81,6 +82,8 @@ def upgrade() -> None:
         sa.Column("id", BIG, nullable=False),
         sa.Column("run_id", BIG, nullable=False),
         sa.Column("lease_id", BIG, nullable=True),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("not_before", sa.DateTime(timezone=True), nullable=True),
         sa.Column("body", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_requests"),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name="fk_requests_run_id_runs", ondelete="CASCADE"),
@@ -106,7 +109,7 @@ def downgrade() -> None:
     op.drop_index("ix_runs_unfinished", "runs")
     op.drop_index("uq_runs_name", "runs")
     _drop_reference("runs", "lease_id", "leases")
-    for column in ("name", "state", "priority", "total", "rate", "rated_at"):
+    for column in ("name", "state", "priority", "total", "rate", "rated_at", "note"):
         op.drop_column("runs", column)
     if op.get_bind().dialect.name == "postgresql":
         for counter in ("done", "failed", "reused"):

@@ -156,7 +156,7 @@ def runs_table(found: Sequence[Run]) -> Table:
             f"{run.failed:,}",
             f"{run.rate:,.0f}" if run.rate >= 0.5 else "",
             _left(run.eta_seconds),
-            Text("\n".join(shown)),
+            Text("\n".join(shown)) + Text(f"\n{run.note}" if run.note else "", style="yellow"),
         )
     return runs
 

@@ -18,6 +18,7 @@ from tagger import models
 from tagger.engines import describe_devices, openvino
 from tagger.errors import EngineError, TaggerError
 from tagger.library import versions
+from tagger.library.survey import places_of, shown
 from tagger.loading import readable_formats
 from tagger.models import ModelSpec, weights
 from tagger.settings import Settings
@@ -131,12 +132,15 @@ def _broker(settings: Settings) -> Iterator[Finding]:
 
 
 def _roots(settings: Settings) -> Iterator[Finding]:
-    for root in Roots.parse(settings.roots).items:
-        state = root_state(root.path)
+    roots = Roots.parse(settings.roots)
+    for place in places_of(roots):
+        state = root_state(place)
         if state is RootState.PRESENT:
-            yield Finding("roots", Health.WELL, f"{root.path} can be read")
+            yield Finding("roots", Health.WELL, f"{shown(place)} can be read")
         else:
-            yield Finding("roots", Health.ILL, f"{root.path} is {state}", "mount it, or correct TAGGER_ROOTS")
+            yield Finding(
+                "roots", Health.ILL, f"{shown(place)} is {state}", "mount it, or correct TAGGER_ROOTS"
+            )
 
 
 def _devices(settings: Settings) -> Iterator[Finding]:

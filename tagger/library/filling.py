@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import timedelta
 from enum import StrEnum
 from functools import partial
 from itertools import chain, islice
@@ -21,7 +22,7 @@ from tagger.errors import SettingsError, SourceError
 from tagger.library import versions
 from tagger.library.lease import Lease
 from tagger.library.survey import Place, gone_away, shown, survey
-from tagger.sources import Found, Refused, Roots, look, printable
+from tagger.sources import Found, Refused, Roots, Whereabouts, look, patiently
 from tagger.store import runs, wants
 from tagger.store.catalog import Model, Scope, known_images
 from tagger.store.census import Census, Seen, Tally, taking
@@ -39,6 +40,11 @@ REASONS = 5
 """Refusals that a report names."""
 NAMED = 20
 """Places that a run names; the others it leaves out."""
+
+ATTEMPTS = 5
+"""So often is a request tried whose places do not answer, or whose fillers died."""
+PAUSE = timedelta(seconds=20)
+"""How long it waits in between."""
 
 WORTH_RETRYING = (*PASSING, OutcomeKind.TIMEOUT)
 """Failures that another try may cure though the bytes are the same: of the place, or of the hour."""
@@ -171,7 +177,8 @@ def fill(
     ``stream`` are items more, of which those that cannot be had are counted and left out; of the ask's
     own, one that cannot be had refuses all.
 
-    Raises as :func:`check`, before anything is written.
+    Raises as :func:`check`, before anything is written; and :class:`SourceError` when a place does not
+    answer: the ask is kept then, and tried again by :func:`fill_next`.
     """
     check(ask, roots)
     model = versions.register(database, versions.choose(database, ask.model))
@@ -182,16 +189,21 @@ def fill(
         def work(connection: Connection) -> Request:
             opening = _opening(ask, model, list(map(_short, first)))
             run_id, body = runs.open_run(connection, opening), ask.to_json()
-            return Request(runs.request(connection, run_id, body, lease.id), run_id, body)
+            return Request(runs.request(connection, run_id, body, lease.id), run_id, body, 1)
 
         request = database.write(work)
-        return _answer(database, request, ask, model, roots, chain(first, stream), watch)
+        try:
+            return _answer(database, request, ask, model, roots, chain(first, stream), watch)
+        except SourceError:
+            database.write(partial(runs.put_off_request, request_id=request.id, delay=PAUSE))
+            raise
 
 
 def fill_next(database: Database, roots: Roots) -> Filled | None:
     """Add to its run what was asked for the longest ago and nobody sees to; None if there is nothing.
 
-    What cannot be had is left out, and said in the result.
+    What cannot be had is left out, and said in the result and in the run. A place that does not answer
+    is asked again later, so often and no more: what is asked for may also be what ended others.
     """
     if not database.read(runs.waiting_requests):
         return None
@@ -201,12 +213,24 @@ def fill_next(database: Database, roots: Roots) -> Filled | None:
             return None
         ask = Ask.from_json(request.body)
         model = versions.register(database, versions.choose(database, ask.model))
-        return _answer(database, request, ask, model, roots, (), _unwatched)
+        try:
+            return _answer(database, request, ask, model, roots, (), _unwatched)
+        except SourceError as fault:
+            return _given_up_or_put_off(database, request, Filled(request.run_id, model.name), fault)
 
 
 def _opening(ask: Ask, model: Model, more: Sequence[str] = ()) -> Opening:
     priority = Priority.BULK if ask.bulk else Priority.NEW
     return Opening(ask.kind, model.id, (*ask.places, *more), ask.name, priority)
+
+
+def _given_up_or_put_off(database: Database, request: Request, filled: Filled, fault: SourceError) -> Filled:
+    filled.warnings.append(str(fault))
+    if request.attempts < ATTEMPTS:
+        database.write(partial(runs.put_off_request, request_id=request.id, delay=PAUSE))
+    else:
+        _close(database, request, filled)
+    return filled
 
 
 def _answer(
@@ -218,16 +242,27 @@ def _answer(
     stream: Iterable[str],
     watch: Callable[[Filled], None],
 ) -> Filled:
-    """Fill, and note that it is done; what cannot be had is a warning."""
+    """Fill, and note that it is done; raises :class:`SourceError` when a place does not answer."""
     filled = Filled(request.run_id, model.name)
     before = database.read(partial(runs.find_run, run_id=request.run_id)).total
-    try:
-        _Filling(database, ask, model, roots, filled, watch).fill(stream)
-    except (SourceError, SettingsError) as fault:
-        filled.warnings.append(str(fault))
+    if request.attempts > ATTEMPTS:
+        filled.warnings.append(f"given up: {request.attempts - 1} processes ended while they saw to it")
+    else:
+        try:
+            _Filling(database, ask, model, roots, filled, watch).fill(stream)
+        except SettingsError as fault:  # cancelled meanwhile
+            filled.warnings.append(str(fault))
     filled.wanted = database.read(partial(runs.find_run, run_id=request.run_id)).total - before
-    database.write(partial(runs.answered, request_id=request.id))
+    _close(database, request, filled)
     return filled
+
+
+def _close(database: Database, request: Request, filled: Filled) -> None:
+    said = [f"{bad.item}: {bad.reason}" for bad in filled.bad] + filled.warnings
+    if filled.bad_items > len(filled.bad):
+        said.append(f"{filled.bad_items} were left out in all")
+    note = "; ".join(said)[:2000] or None
+    database.write(partial(runs.answered, request_id=request.id, run_id=request.run_id, note=note))
 
 
 def _scope(roots: Roots) -> Scope:
@@ -290,7 +325,11 @@ class _Filling:
 
     def _add_files(self, census: Census, uris: Sequence[str]) -> list[str]:
         """Want those that are files; the others, which are folders perhaps, come back."""
-        looked = [look(uri, self.roots) for uri in uris]
+        if not uris:
+            return []
+        asked = (look(uri, self.roots) for uri in uris)
+        whereabouts = Whereabouts(uris[0])
+        looked = [one for some in patiently(asked, whereabouts, size=GROUP) for one in some]
         folders = {
             one.uri for one in looked if isinstance(one, Refused) and one.kind is OutcomeKind.UNSUPPORTED
         }

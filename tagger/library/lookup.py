@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tagger.errors import NotFound
+from tagger.errors import NotFound, SourceError
 from tagger.sources import OutsideRootsError, Roots
 from tagger.store import catalog, queries
 from tagger.store.queries import Hit, ImageReport, LibraryStatus, TagUse
@@ -107,14 +107,22 @@ def forget(database: Database, paths: Sequence[str], roots: Roots) -> int:
 
 def place(path: str, roots: Roots) -> str:
     """The URI that a path stands for; a URI stands for itself. The file need not exist."""
-    return path if "://" in path else _rooted(path, roots).uri_of(path)
+    return _canonical(path, roots) if "://" in path else _rooted(path, roots).uri_of(path)
+
+
+def _canonical(uri: str, roots: Roots) -> str:
+    """The URI as the database has it; as it is written where it lies beneath no root of today."""
+    try:
+        return roots.canonical(uri)
+    except SourceError:
+        return uri
 
 
 def _prefixes(path: str, roots: Roots) -> tuple[str, ...]:
     if not path.strip():
         raise NotFound("an empty path stands for nothing: use . for this folder")
     if "://" in path:
-        return (path,)
+        return (_canonical(path, roots),)
     widened = _rooted(path, roots)
     return widened.prefixes(Path(path).absolute())
 

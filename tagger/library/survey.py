@@ -83,7 +83,7 @@ def survey(
     for a minute; what was found up to then is written down.
     """
     named = [_contacted(path) for path in paths]
-    within = [_contacted(place) for place in _places(roots) if any(_holds(path, place) for path in named)]
+    within = [_contacted(place) for place in places_of(roots) if any(_holds(path, place) for path in named)]
     roots = roots.adding(path for path in paths if isinstance(path, Path))
     present, warnings = _present([*named, *within])
     tops = _outermost([place for place in named if place in present])
@@ -117,7 +117,8 @@ def _contacted(place: Place) -> Place:
     return resolved(place)
 
 
-def _places(roots: Roots) -> list[Place]:
+def places_of(roots: Roots) -> list[Place]:
+    """Where the roots are."""
     return [*(root.path for root in roots.items), *(root.address for root in roots.remote)]
 
 

@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any
 
@@ -99,6 +99,7 @@ class Run:
     filling: bool
     progressed_at: datetime | None
     """When its last outcome was written, or it was resumed."""
+    note: str | None
 
     @property
     def eta_seconds(self) -> float | None:
@@ -121,11 +122,15 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is still to be added to a run: a body that :mod:`tagger.library.filling` understands."""
+    """What is still to be added to a run: a body that :mod:`tagger.library.filling` understands.
+
+    ``attempts`` counts how often that was begun, this time included.
+    """
 
     id: int
     run_id: int
     body: str
+    attempts: int
 
 
 def open_run(connection: Connection, opening: Opening) -> int:
@@ -164,25 +169,30 @@ def _unfinished(connection: Connection, name: str) -> int | None:
 def request(connection: Connection, run_id: int, body: str, lease_id: int | None = None) -> int:
     """Note what is to be added to a run, by the holder of the lease, or by whoever comes; its id."""
     return connection.execute(
-        insert(RequestRow).values(run_id=run_id, body=body, lease_id=lease_id).returning(RequestRow.id)
+        insert(RequestRow)
+        .values(run_id=run_id, body=body, lease_id=lease_id, attempts=0 if lease_id is None else 1)
+        .returning(RequestRow.id)
     ).scalar_one()
 
 
+def _waiting(connection: Connection) -> ColumnElement[bool]:
+    due = or_(RequestRow.not_before.is_(None), RequestRow.not_before <= now(connection))
+    return and_(RequestRow.lease_id.is_(None), due)
+
+
 def waiting_requests(connection: Connection) -> bool:
-    """Whether there is a request that nobody sees to."""
-    return (
-        connection.execute(select(RequestRow.id).where(RequestRow.lease_id.is_(None)).limit(1)).first()
-        is not None
-    )
+    """Whether there is a request that is due and that nobody sees to."""
+    found = connection.execute(select(RequestRow.id).where(_waiting(connection)).limit(1)).first()
+    return found is not None
 
 
 def take_request(connection: Connection, lease_id: int) -> Request | None:
-    """Take the oldest request that nobody sees to."""
+    """Take the oldest request that is due and that nobody sees to; the attempt is counted."""
     row = connection.execute(
         locked(
             connection,
-            select(RequestRow.id, RequestRow.run_id, RequestRow.body)
-            .where(RequestRow.lease_id.is_(None))
+            select(RequestRow.id, RequestRow.run_id, RequestRow.body, RequestRow.attempts)
+            .where(_waiting(connection))
             .order_by(RequestRow.id)
             .limit(1),
             of=RequestRow,
@@ -191,13 +201,28 @@ def take_request(connection: Connection, lease_id: int) -> Request | None:
     ).first()
     if row is None:
         return None
-    connection.execute(update(RequestRow).where(RequestRow.id == row.id).values(lease_id=lease_id))
-    return Request(*row)
+    connection.execute(
+        update(RequestRow)
+        .where(RequestRow.id == row.id)
+        .values(lease_id=lease_id, attempts=RequestRow.attempts + 1)
+    )
+    return Request(row.id, row.run_id, row.body, row.attempts + 1)
 
 
-def answered(connection: Connection, request_id: int) -> None:
-    """Note that all that was asked for is added."""
+def put_off_request(connection: Connection, request_id: int, delay: timedelta) -> None:
+    """Leave a request to whoever comes after a while."""
+    connection.execute(
+        update(RequestRow)
+        .where(RequestRow.id == request_id)
+        .values(lease_id=None, not_before=now(connection) + delay)
+    )
+
+
+def answered(connection: Connection, request_id: int, run_id: int, note: str | None = None) -> None:
+    """Note that all that was asked for is added, and what could not be had."""
     connection.execute(delete(RequestRow).where(RequestRow.id == request_id))
+    if note is not None:
+        connection.execute(update(RunRow).where(RunRow.id == run_id).values(note=note))
     close_finished(connection)
 
 
@@ -446,6 +471,7 @@ def _run(run: Any, moment: datetime) -> Run:
         rate=_rate(run, moment),
         filling=run.filling,
         progressed_at=run.rated_at,
+        note=run.note,
     )
 
 

@@ -171,7 +171,8 @@ class RunRow(Base):
     """One command's worth of work: when it ran, over what, and how far it is.
 
     ``lease_id`` is that of the process which does a ``tag`` run; others are for all workers.
-    ``rate`` is in images a second, a mean that fades; it was right at ``rated_at``.
+    ``rate`` is in images a second, a mean that fades; it was right at ``rated_at``. ``note`` says what
+    of the wish could not be had.
     """
 
     __tablename__ = "runs"
@@ -208,6 +209,7 @@ class RunRow(Base):
     seconds: Mapped[float | None] = mapped_column(Double)
     rate: Mapped[float] = mapped_column(Double, server_default="0")
     rated_at: Mapped[datetime | None] = mapped_column(Moment)
+    note: Mapped[str | None] = mapped_column(Text)
 
 
 class RequestRow(Base):
@@ -217,6 +219,8 @@ class RequestRow(Base):
     id: Mapped[int] = mapped_column(BigInt, primary_key=True)
     run_id: Mapped[int] = mapped_column(BigInt, _fk("runs.id"), index=True)
     lease_id: Mapped[int | None] = mapped_column(BigInt, _fk("leases.id", "SET NULL"))
+    attempts: Mapped[int] = mapped_column(Integer, server_default="0")
+    not_before: Mapped[datetime | None] = mapped_column(Moment)
     body: Mapped[str] = mapped_column(Text)
 
 
