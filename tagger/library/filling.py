@@ -22,7 +22,7 @@ from tagger.errors import SettingsError, SourceError
 from tagger.library import versions
 from tagger.library.lease import Lease
 from tagger.library.survey import Place, gone_away, shown, survey
-from tagger.sources import Found, Refused, Roots, Whereabouts, look, patiently
+from tagger.sources import Found, Refused, Roots, Whereabouts, look, patiently, printable
 from tagger.store import runs, wants
 from tagger.store.catalog import Model, Scope, known_images
 from tagger.store.census import Census, Seen, Tally, taking
