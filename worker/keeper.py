@@ -95,9 +95,10 @@ class Keeper:
             if self._failing.get(position) != str(fault):
                 log.error("%s", fault)
             self._failing[position] = str(fault)
-        except Exception:
-            log.exception("something unforeseen; it is tried again")
-            self._failing[position] = "unforeseen"
+        except Exception as fault:
+            if self._failing.get(position) != repr(fault):
+                log.exception("something unforeseen; it is tried again")
+            self._failing[position] = repr(fault)
 
 
 def passing(database: Database, queue: CeleryQueue, settings: Settings) -> None:
@@ -145,18 +146,32 @@ def _sample(run: Run, bulk: bool) -> RunSample:
     )
 
 
+def _end_process() -> None:
+    logging.shutdown()
+    os._exit(DEAF)
+
+
 class Watchdog:
     """Ends the process when messages wait and none comes: reconnecting to a broker has been known to
     leave consumers deaf. What supervises it starts it anew."""
 
-    def __init__(self, queue: CeleryQueue, attention: Attention) -> None:
+    def __init__(
+        self,
+        queue: CeleryQueue,
+        attention: Attention,
+        *,
+        end: Callable[[], None] = _end_process,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._queue = queue
         self._attention = attention
+        self._end = end
+        self._clock = clock
         self._waiting_since: float | None = None
 
     def __call__(self) -> None:
         """Look once; raises :class:`BrokerUnavailable`, of which a consumer is not to blame."""
-        now = time.monotonic()
+        now = self._clock()
         try:
             waits = not self._attention.busy and self._queue.depth(IMAGES) > 0
         except BrokerUnavailable:
@@ -165,8 +180,8 @@ class Watchdog:
         if not waits:
             self._waiting_since = None
             return
-        since = self._waiting_since = self._waiting_since or now
-        if now - max(since, self._attention.last) > IDLE_SECONDS:
+        if self._waiting_since is None:
+            self._waiting_since = now
+        if now - max(self._waiting_since, self._attention.last) > IDLE_SECONDS:
             log.critical("messages wait and none came for %.0f s: this process starts anew", IDLE_SECONDS)
-            logging.shutdown()
-            os._exit(DEAF)
+            self._end()

@@ -7,12 +7,13 @@ database, so that two schedulers begin it once.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cronsim import CronSim
 
-from tagger.library.filling import Ask, What, ask_for
+from tagger.library.filling import Ask, What, ask_once
 from tagger.settings import Settings
 from tagger.store import jobs
 from tagger.store.runs import RunKind
@@ -29,10 +30,6 @@ class Job:
     cron: str
     ask: Ask
 
-    def due_after(self, moment: datetime) -> datetime:
-        """The first due time after a moment that knows its zone."""
-        return next(CronSim(self.cron, moment))
-
 
 def jobs_of(settings: Settings) -> list[Job]:
     """The jobs that the settings name."""
@@ -47,31 +44,39 @@ def jobs_of(settings: Settings) -> list[Job]:
     return found
 
 
+def _local_now() -> datetime:
+    return datetime.now().astimezone()
+
+
 class Schedule:
     """Begins each job once it is due; one that fell due while nobody was there is made up for, once."""
 
-    def __init__(self, database: Database, known: list[Job]) -> None:
+    def __init__(
+        self, database: Database, known: list[Job], clock: Callable[[], datetime] = _local_now
+    ) -> None:
         self._database = database
         self._jobs = known
+        self._clock = clock
         self._last: dict[str, datetime] = {}
 
     def __call__(self) -> None:
         """Begin what is due."""
         for job in self._jobs:
-            self._begin_if_due(job, datetime.now().astimezone())
+            self._begin_if_due(job, self._clock())
 
     def _begin_if_due(self, job: Job, now: datetime) -> None:
         if job.name not in self._last:
             before = self._database.read(lambda connection: jobs.last_due(connection, job.name))
-            self._last[job.name] = before.astimezone(now.tzinfo) if before else now
+            self._last[job.name] = before or now
         due = None
-        for moment in CronSim(job.cron, self._last[job.name]):
+        # By the clock as it goes now: in between it may have changed to summer time, or from it.
+        for moment in CronSim(job.cron, self._last[job.name].astimezone(now.tzinfo)):
             if moment > now:
                 break
             due = moment  # of several that were missed the last one is enough
         if due is None:
             return
+        run_id = ask_once(self._database, job.ask, job.name, due.astimezone(UTC))
         self._last[job.name] = due
-        if self._database.write(lambda connection: jobs.begin(connection, job.name, due.astimezone(UTC))):
-            run_id = ask_for(self._database, job.ask)
+        if run_id is not None:
             log.info("%s was due at %s", job.name, due.isoformat(timespec="minutes"), extra={"run": run_id})

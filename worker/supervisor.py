@@ -28,6 +28,16 @@ _TICK = 0.1
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """How long is waited for what, in seconds."""
+
+    grace: float = GRACE_SECONDS
+    first_pause: float = FIRST_PAUSE
+    longest_pause: float = LONGEST_PAUSE
+    steady: float = STEADY
+
+
+@dataclass(frozen=True, slots=True)
 class Post:
     """A process that is to be there."""
 
@@ -41,13 +51,21 @@ class _Guard:
     """One post, and the process that fills it."""
 
     post: Post
+    patience: Patience
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
-    pause: float = FIRST_PAUSE
+    pause: float = 0.0
     next_start: float = 0.0
 
     def start(self) -> None:
         self.started = time.monotonic()
+        try:
+            self._spawn()
+        except OSError as fault:  # no memory or no number for one more process, for a while
+            self._put_off()
+            log.error("%s cannot be started (%s); next try in %.1f s", self.post.name, fault, self.pause)
+
+    def _spawn(self) -> None:
         self.process = subprocess.Popen(
             self.post.command,
             env=dict(self.post.environment),
@@ -58,19 +76,25 @@ class _Guard:
 
     def tend(self) -> int | None:
         """Start the process if there is none; its exit code, once, if it has died."""
-        now = time.monotonic()
         if self.process is None:
-            if now >= self.next_start:
+            if time.monotonic() >= self.next_start:
                 self.start()
             return None
         code = self.process.poll()
         if code is None:
             return None
         self._close()
-        steady = now - self.started >= STEADY
-        self.pause = FIRST_PAUSE if steady else min(2 * self.pause, LONGEST_PAUSE)
-        self.next_start = now + self.pause
+        self._put_off()
         return code
+
+    def _put_off(self) -> None:
+        """The next start waits the longer the more often this one did not stay up."""
+        now = time.monotonic()
+        if not self.pause or now - self.started >= self.patience.steady:
+            self.pause = self.patience.first_pause
+        else:
+            self.pause = min(2 * self.pause, self.patience.longest_pause)
+        self.next_start = now + self.pause
 
     def stop(self, number: signal.Signals) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -95,6 +119,7 @@ class Supervisor:
     """Fills posts until it is told to stop by TERM, INT or HUP; asked twice it stops at once."""
 
     posts: Sequence[Post]
+    patience: Patience = field(default_factory=Patience)
     asked: int = 0
     _guards: list[_Guard] = field(default_factory=list)
 
@@ -102,7 +127,7 @@ class Supervisor:
         """The exit code: 0 when stopped in order, else that of what cannot work."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._ask)
-        self._guards = [_Guard(post) for post in self.posts]
+        self._guards = [_Guard(post, self.patience) for post in self.posts]
         code = 0
         while not self.asked and not code:
             for guard in self._guards:
@@ -121,14 +146,14 @@ class Supervisor:
         if died == HOPELESS:
             return HOPELESS
         how = signal.Signals(-died).name if died < 0 else f"code {died}"
-        log.error("%s ended (%s); it is started again in %.0f s", guard.post.name, how, guard.pause)
+        log.error("%s ended (%s); it is started again in %.1f s", guard.post.name, how, guard.pause)
         return 0
 
     def _end(self) -> None:
         """All are told to stop; what does not within its time is killed."""
         for guard in self._guards:
             guard.stop(signal.SIGTERM)
-        deadline = time.monotonic() + GRACE_SECONDS
+        deadline = time.monotonic() + self.patience.grace
         while not all(guard.is_gone() for guard in self._guards):
             if self.asked > 1 or time.monotonic() > deadline:
                 for guard in self._guards:

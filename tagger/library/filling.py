@@ -12,7 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from itertools import chain, islice
@@ -23,7 +23,7 @@ from tagger.library import versions
 from tagger.library.lease import Lease
 from tagger.library.survey import Place, gone_away, shown, survey
 from tagger.sources import Found, Refused, Roots, Whereabouts, look, patiently, printable
-from tagger.store import runs, wants
+from tagger.store import jobs, runs, wants
 from tagger.store.catalog import Model, Scope, known_images
 from tagger.store.census import Census, Seen, Tally, taking
 from tagger.store.ledger import PASSING, Role
@@ -155,13 +155,24 @@ def check(ask: Ask, roots: Roots) -> None:
 def ask_for(database: Database, ask: Ask) -> int:
     """Open a run, and leave it to be filled by :func:`fill_next`, here or elsewhere; its id."""
     model = versions.register(database, versions.choose(database, ask.model))
+    return database.write(lambda connection: _ask_for(connection, ask, model))
 
-    def work(connection: Connection) -> int:
-        run_id = runs.open_run(connection, _opening(ask, model))
-        runs.request(connection, run_id, ask.to_json())
-        return run_id
 
-    return database.write(work)
+def ask_once(database: Database, ask: Ask, job: str, due_at: datetime) -> int | None:
+    """As :func:`ask_for`, for a job at its due time; None if somebody has begun it.
+
+    In one transaction, so that no job is begun for which nothing is asked.
+    """
+    model = versions.register(database, versions.choose(database, ask.model))
+    return database.write(
+        lambda connection: _ask_for(connection, ask, model) if jobs.begin(connection, job, due_at) else None
+    )
+
+
+def _ask_for(connection: Connection, ask: Ask, model: Model) -> int:
+    run_id = runs.open_run(connection, _opening(ask, model))
+    runs.request(connection, run_id, ask.to_json())
+    return run_id
 
 
 def fill(

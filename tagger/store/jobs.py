@@ -11,7 +11,7 @@ from tagger.store.schema import JobRow
 from tagger.store.session import now
 
 KEPT = timedelta(days=30)
-"""How long it is remembered that a job was begun."""
+"""How far back from its last due time it is remembered when a job was begun."""
 
 
 def begin(connection: Connection, name: str, due_at: datetime) -> bool:
@@ -22,7 +22,7 @@ def begin(connection: Connection, name: str, due_at: datetime) -> bool:
         .values(name=name, due_at=due_at, began_at=moment)
         .returning(JobRow.name)
     ).first()
-    connection.execute(delete(JobRow).where(JobRow.due_at < moment - KEPT))
+    connection.execute(delete(JobRow).where(JobRow.name == name, JobRow.due_at < due_at - KEPT))
     return ours is not None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 
-from sqlalchemy import insert
+from sqlalchemy import select
 
 from tagger.store import jobs
 from tagger.store.schema import JobRow
@@ -41,13 +41,15 @@ def test_the_last_due_time_is_told(database: Database) -> None:
     assert database.read(last_due) == DUE + timedelta(minutes=2)
 
 
-def test_what_was_begun_long_ago_is_forgotten(database: Database) -> None:
-    long_ago = DUE - jobs.KEPT
-    with database.writing() as connection:
-        connection.execute(insert(JobRow).values(name="scan", due_at=long_ago, began_at=long_ago))
-    _begin(database, "scan", DUE)
+def test_what_was_begun_long_before_is_forgotten_but_never_the_last(database: Database) -> None:
+    long_ago = DUE - jobs.KEPT - timedelta(days=1)
+    assert _begin(database, "yearly", long_ago)
+    assert _begin(database, "scan", long_ago)
+    assert _begin(database, "scan", DUE)
     with database.reading() as connection:
-        assert [row.due_at for row in connection.execute(JobRow.__table__.select())] == [DUE]
+        known = connection.execute(select(JobRow.name, JobRow.due_at).order_by(JobRow.due_at)).all()
+    assert [tuple(row) for row in known] == [("yearly", long_ago), ("scan", DUE)]
+    assert not _begin(database, "yearly", long_ago), "a time that was missed by months is made up for once"
 
 
 def test_of_two_schedulers_at_once_one_begins(postgresql: Database) -> None:
