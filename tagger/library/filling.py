@@ -18,7 +18,7 @@ from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Protocol
 
-from tagger.errors import SettingsError, SourceError
+from tagger.errors import ModelError, SettingsError, SourceError, TaggerError
 from tagger.library import versions
 from tagger.library.lease import Lease
 from tagger.library.survey import Place, gone_away, shown, survey
@@ -223,11 +223,11 @@ def fill_next(database: Database, roots: Roots) -> Filled | None:
         if request is None:
             return None
         ask = Ask.from_json(request.body)
-        model = versions.register(database, versions.choose(database, ask.model))
         try:
+            model = versions.register(database, versions.choose(database, ask.model))
             return _answer(database, request, ask, model, roots, (), _unwatched)
-        except SourceError as fault:
-            return _given_up_or_put_off(database, request, Filled(request.run_id, model.name), fault)
+        except (SourceError, ModelError) as fault:  # a model that another version of this program has
+            return _given_up_or_put_off(database, request, Filled(request.run_id, ask.model or ""), fault)
 
 
 def _opening(ask: Ask, model: Model, more: Sequence[str] = ()) -> Opening:
@@ -235,7 +235,7 @@ def _opening(ask: Ask, model: Model, more: Sequence[str] = ()) -> Opening:
     return Opening(ask.kind, model.id, (*ask.places, *more), ask.name, priority)
 
 
-def _given_up_or_put_off(database: Database, request: Request, filled: Filled, fault: SourceError) -> Filled:
+def _given_up_or_put_off(database: Database, request: Request, filled: Filled, fault: TaggerError) -> Filled:
     filled.warnings.append(str(fault))
     if request.attempts < ATTEMPTS:
         database.write(partial(runs.put_off_request, request_id=request.id, delay=PAUSE))

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
 
-from sqlalchemy import ColumnElement, Connection, TextClause, select, text, update
+from sqlalchemy import ColumnElement, Connection, TextClause, bindparam, select, text, update
 
 from tagger.store import counts, ledger, outcomes, runs
 from tagger.store.catalog import GROUP, Scope, insert_or_ignore, known_images, within
@@ -132,8 +132,10 @@ class Census:
 
     def _note(self, image_ids: Sequence[int]) -> None:
         self.connection.execute(
-            text("INSERT INTO seen_images (image_id) VALUES (:id) ON CONFLICT DO NOTHING"),
-            [{"id": image_id} for image_id in image_ids],
+            text(
+                "INSERT INTO seen_images (image_id) SELECT id FROM images WHERE id IN :ids ON CONFLICT DO NOTHING"
+            ).bindparams(bindparam("ids", expanding=True)),
+            {"ids": list(image_ids)},
         )
 
     def _change(self, ids: Mapping[str, int], changed: Sequence[Seen]) -> None:

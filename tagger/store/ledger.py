@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     and_,
@@ -79,21 +80,16 @@ def want(connection: Connection, model_id: int, image_ids: Sequence[int], run_id
     """
     if not image_ids:
         return
-    if run_id is not None:
-        fresh = len(image_ids) - _wanted(connection, model_id, image_ids)
-        runs.grow(connection, run_id, fresh + _adopt(connection, model_id, image_ids, run_id))
-    connection.execute(
-        insert_or_ignore(connection, TaggingRow),
-        [{"image_id": image_id, "model_id": model_id, "run_id": run_id} for image_id in image_ids],
+    adopted = 0 if run_id is None else _adopt(connection, model_id, image_ids, run_id)
+    wanted = select(ImageRow.id, literal(model_id), literal(run_id, BigInteger)).where(
+        ImageRow.id.in_(image_ids)
     )
-
-
-def _wanted(connection: Connection, model_id: int, image_ids: Sequence[int]) -> int:
-    return connection.execute(
-        select(func.count())
-        .select_from(TaggingRow)
-        .where(TaggingRow.model_id == model_id, TaggingRow.image_id.in_(image_ids))
-    ).scalar_one()
+    fresh = connection.execute(
+        insert_or_ignore(connection, TaggingRow).from_select(["image_id", "model_id", "run_id"], wanted),
+        execution_options={"preserve_rowcount": True},
+    ).rowcount
+    if run_id is not None:
+        runs.grow(connection, run_id, fresh + adopted)
 
 
 def _adopt(connection: Connection, model_id: int, image_ids: Sequence[int], run_id: int) -> int:

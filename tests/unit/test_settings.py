@@ -29,7 +29,7 @@ from tagger.settings import load_settings
         ("TAGGER_METRICS_PORT", "65001", "65000"),
         ("TAGGER_METRICS_PORT", "-1", "greater than or equal to 0"),
         ("TAGGER_LOG_FORMAT", "xml", "'text' or 'json'"),
-        ("TAGGER_MAX_SECONDS", "nan", "greater than 0"),
+        ("TAGGER_MAX_SECONDS", "nan", "less than or equal"),
         ("TAGGER_THREADS", "0", "greater than or equal to 1"),
         ("TAGGER_ENGINE", "abacus", "TAGGER_ENGINE"),
     ],

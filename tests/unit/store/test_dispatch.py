@@ -18,6 +18,9 @@ from tagger.store.session import Database
 from .conftest import Shelf, entry
 from .running import all_at_once, claim, finish, images, numbered, open_run, want
 
+on_one_database = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+"""For what is Python's doing, or is asked in the same words in other tests."""
+
 
 def _take(shelf: Shelf, run: int, size: int = 10, most: int = 10) -> list[Chunk]:
     return shelf.database.write(partial(dispatch.take, run_id=run, size=size, most=most))
@@ -59,6 +62,7 @@ def _sendable(shelf: Shelf, *, bulk: bool = True) -> list[int]:
     return [run.id for run in shelf.database.read(partial(dispatch.sendable, bulk=bulk))]
 
 
+@on_one_database
 def test_chunks_are_cut_in_the_order_of_ids_and_no_more_than_asked_for(shelf: Shelf) -> None:
     run, ids = open_run(shelf), numbered(shelf, 25)
     want(shelf, run, ids)
@@ -91,6 +95,7 @@ def test_what_was_never_sent_goes_before_what_is_due_again(shelf: Shelf) -> None
     assert _ids(_take(shelf, run)) == ids[3:] + ids[:3]
 
 
+@on_one_database
 def test_what_is_held_or_done_is_not_sent(shelf: Shelf) -> None:
     run, ids, lease = open_run(shelf), numbered(shelf, 5), shelf.lease()
     want(shelf, run, ids)
@@ -115,6 +120,7 @@ def test_suspects_are_sent_in_halves_until_each_is_alone(shelf: Shelf) -> None:
     assert sizes == [8, 4, 2, 1]
 
 
+@on_one_database
 def test_those_that_died_more_often_never_share_a_chunk_with_others(shelf: Shelf) -> None:
     run, ids = open_run(shelf), numbered(shelf, 30)
     want(shelf, run, ids)
@@ -132,6 +138,7 @@ def test_those_that_died_more_often_never_share_a_chunk_with_others(shelf: Shelf
     assert max(len(chunk.image_ids) for chunk in chunks if attempts[chunk.image_ids[0]] == 2) <= 2
 
 
+@on_one_database
 def test_what_was_merely_handed_back_is_no_suspect(shelf: Shelf) -> None:
     run, ids, lease = open_run(shelf), numbered(shelf, 8), shelf.lease()
     want(shelf, run, ids)
@@ -141,6 +148,7 @@ def test_what_was_merely_handed_back_is_no_suspect(shelf: Shelf) -> None:
     assert [chunk.image_ids for chunk in _take(shelf, run)] == [tuple(ids)], "in one, and at once"
 
 
+@on_one_database
 def test_what_is_put_off_comes_at_its_time(shelf: Shelf) -> None:
     run, ids, lease = open_run(shelf), numbered(shelf, 2), shelf.lease()
     want(shelf, run, ids)
@@ -166,6 +174,7 @@ def test_a_run_of_several_models_gives_each_its_own_chunks(shelf: Shelf) -> None
     assert _take(shelf, run) == [], "each was marked for its own model"
 
 
+@on_one_database
 def test_only_what_is_really_sent_is_marked(shelf: Shelf) -> None:
     with shelf.database.writing() as connection:
         other = catalog.register_model(connection, entry("b" * 64))
@@ -187,6 +196,7 @@ def test_a_chunk_that_could_not_be_sent_is_due_at_once(shelf: Shelf) -> None:
     assert _ids(_take(shelf, run)) == ids[2:], "what somebody has begun meanwhile stays with him"
 
 
+@on_one_database
 def test_new_work_goes_before_bulk_and_older_before_younger(shelf: Shelf) -> None:
     bulk, older, younger = open_run(shelf, bulk=True), open_run(shelf), open_run(shelf)
     assert _sendable(shelf) == [older, younger, bulk]
@@ -203,6 +213,7 @@ def test_paused_finished_and_private_runs_are_not_sent(shelf: Shelf) -> None:
     assert _sendable(shelf) == [resumed]
 
 
+@on_one_database
 def test_a_run_tells_about_how_much_is_left(shelf: Shelf) -> None:
     run, ids = open_run(shelf), numbered(shelf, 5)
     want(shelf, run, ids)

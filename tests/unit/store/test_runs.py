@@ -64,12 +64,13 @@ def _request(shelf: Shelf, run_id: int, lease: int | None = None) -> int:
 
 
 on_one_database = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-"""Arithmetic, which is the same on both."""
+"""For what is Python's doing, or is asked in the same words in other tests."""
 
 
 # -- what a run wants -----------------------------------------------------------------------
 
 
+@on_one_database
 def test_a_run_grows_by_what_is_newly_wanted(shelf: Shelf) -> None:
     run = open_run(shelf)
     ids = numbered(shelf, 5)
@@ -91,6 +92,7 @@ def test_the_same_enqueued_twice_changes_nothing(shelf: Shelf) -> None:
     assert numbers(shelf, second) == (0, 0, 0)
 
 
+@on_one_database
 def test_what_has_its_outcome_is_not_wanted_again_by_another_enqueuing(shelf: Shelf) -> None:
     first, second = open_run(shelf), open_run(shelf)
     ids = numbered(shelf, 3)
@@ -123,6 +125,7 @@ def test_a_run_takes_over_from_one_that_can_wait_and_the_totals_move_along(
     assert (pending_of(shelf, other), pending_of(shelf, run)) == (ids[3:], ids[:3])
 
 
+@on_one_database
 def test_bulk_work_takes_nothing_from_new_work_nor_one_run_from_its_like(shelf: Shelf) -> None:
     ids = numbered(shelf, 2)
     first = open_run(shelf)
@@ -155,6 +158,7 @@ def test_what_is_adopted_while_it_is_worked_on_counts_for_the_new_run(shelf: She
     assert (numbers(shelf, bulk), numbers(shelf, run)) == ((0, 0, 0), (2, 2, 0))
 
 
+@on_one_database
 def test_another_model_of_the_same_run_is_wanted_apart(shelf: Shelf) -> None:
     with shelf.database.writing() as connection:
         other = catalog.register_model(connection, entry("b" * 64))
@@ -185,6 +189,7 @@ def test_outcomes_are_counted_as_done_failed_and_reused(shelf: Shelf) -> None:
     assert run_now.finished_at is None
 
 
+@on_one_database
 def test_a_group_of_several_runs_counts_for_each(shelf: Shelf) -> None:
     one, two, lease = open_run(shelf), open_run(shelf), shelf.lease()
     ids = numbered(shelf, 4)
@@ -195,6 +200,7 @@ def test_a_group_of_several_runs_counts_for_each(shelf: Shelf) -> None:
     assert (numbers(shelf, one), numbers(shelf, two)) == ((3, 3, 0), (1, 1, 0))
 
 
+@on_one_database
 def test_what_is_recorded_late_counts_once(shelf: Shelf) -> None:
     run, slow, quick = open_run(shelf), shelf.lease(), shelf.lease()
     ids = numbered(shelf, 2)
@@ -207,6 +213,7 @@ def test_what_is_recorded_late_counts_once(shelf: Shelf) -> None:
     assert numbers(shelf, run) == (2, 2, 0)
 
 
+@on_one_database
 def test_a_file_that_the_scan_refuses_is_done_and_failed(shelf: Shelf) -> None:
     run = open_run(shelf)
     refused = Seen(f"{ROOT}/b.jpg", refusal=(OutcomeKind.OUTSIDE, "a link that leads outside"))
@@ -214,6 +221,7 @@ def test_a_file_that_the_scan_refuses_is_done_and_failed(shelf: Shelf) -> None:
     assert numbers(shelf, run) == (2, 1, 1)
 
 
+@on_one_database
 def test_what_vanishes_while_it_waits_is_done_and_failed(shelf: Shelf) -> None:
     run = open_run(shelf)
     _scan(shelf, run, "a.jpg", "b.jpg", "c.jpg")
@@ -221,6 +229,7 @@ def test_what_vanishes_while_it_waits_is_done_and_failed(shelf: Shelf) -> None:
     assert numbers(shelf, run) == (3, 2, 2)
 
 
+@on_one_database
 def test_what_is_quarantined_is_done_and_failed(shelf: Shelf) -> None:
     run = open_run(shelf)
     ids = numbered(shelf, 1)
@@ -272,6 +281,7 @@ def test_a_file_that_changes_while_it_waits_is_still_one_image_of_its_run(shelf:
     assert numbers(shelf, run) == (1, 1, 0)
 
 
+@on_one_database
 def test_a_file_that_changed_since_it_was_done_is_wanted_by_the_run_that_finds_out(shelf: Shelf) -> None:
     first, second = open_run(shelf), open_run(shelf)
     _scan(shelf, first, "a.jpg")
@@ -301,6 +311,7 @@ def test_trying_again_makes_finished_images_the_new_runs_and_leaves_waiting_ones
 # -- names ----------------------------------------------------------------------------------
 
 
+@on_one_database
 def test_the_unfinished_run_of_a_name_is_joined_and_a_finished_one_is_not(shelf: Shelf) -> None:
     first = open_run(shelf, "upload")
     assert open_run(shelf, "upload") == first
@@ -351,7 +362,7 @@ def test_a_run_ends_when_nothing_is_pending_and_nobody_adds_and_not_before(shelf
     assert found(shelf, run).filling
     ids = numbered(shelf, 2)
     want(shelf, run, ids)
-    shelf.database.write(partial(runs.answered, request_id=request))
+    shelf.database.write(partial(runs.answered, request_id=request, run_id=run))
     assert found(shelf, run).state == RunState.RUNNING, "two are pending"
     finish(shelf, ids[:1])
     close_finished(shelf)
@@ -363,6 +374,7 @@ def test_a_run_ends_when_nothing_is_pending_and_nobody_adds_and_not_before(shelf
     assert over.finished_at is not None
 
 
+@on_one_database
 def test_a_run_whose_filler_died_waits_for_another(shelf: Shelf) -> None:
     run, lease = open_run(shelf), shelf.lease()
     _request(shelf, run, lease)
@@ -373,22 +385,25 @@ def test_a_run_whose_filler_died_waits_for_another(shelf: Shelf) -> None:
     assert shelf.database.read(runs.waiting_requests)
 
 
+@on_one_database
 def test_a_run_that_wants_nothing_new_ends_with_its_request(shelf: Shelf) -> None:
     run = open_run(shelf)
     request = _request(shelf, run)
-    shelf.database.write(partial(runs.answered, request_id=request))
+    shelf.database.write(partial(runs.answered, request_id=request, run_id=run))
     assert found(shelf, run).state == RunState.ENDED
 
 
+@on_one_database
 def test_of_two_requests_of_a_run_each_keeps_it_open(shelf: Shelf) -> None:
     run = open_run(shelf, "upload")
     requests = [_request(shelf, run), _request(shelf, open_run(shelf, "upload"))]
-    shelf.database.write(partial(runs.answered, request_id=requests[0]))
+    shelf.database.write(partial(runs.answered, request_id=requests[0], run_id=run))
     assert found(shelf, run).finished_at is None
-    shelf.database.write(partial(runs.answered, request_id=requests[1]))
+    shelf.database.write(partial(runs.answered, request_id=requests[1], run_id=run))
     assert found(shelf, run).state == RunState.ENDED
 
 
+@on_one_database
 def test_requests_are_taken_in_their_order_and_each_by_one(shelf: Shelf) -> None:
     runs_asked = [open_run(shelf) for _ in range(3)]
     for run in runs_asked:
@@ -440,6 +455,7 @@ def test_of_a_paused_run_nothing_is_begun_and_what_is_in_hand_is_finished(shelf:
     assert [ref.image_id for ref in claim(shelf, lease, ids)] == ids[1:]
 
 
+@on_one_database
 def test_pausing_one_run_holds_up_no_other_nor_what_is_nobodys(shelf: Shelf) -> None:
     run, other, lease = open_run(shelf), open_run(shelf), shelf.lease()
     shelf.scan("a.jpg")
@@ -451,6 +467,7 @@ def test_pausing_one_run_holds_up_no_other_nor_what_is_nobodys(shelf: Shelf) -> 
     assert {ref.image_id for ref in claim(shelf, lease, [nobodys, *ids])} == {nobodys, ids[1]}
 
 
+@on_one_database
 def test_a_paused_run_that_is_done_all_the_same_ends(shelf: Shelf) -> None:
     run, lease = open_run(shelf), shelf.lease()
     ids = numbered(shelf, 1)
@@ -474,6 +491,7 @@ def test_cancelling_unwants_what_is_pending_and_keeps_what_is_done(shelf: Shelf)
     assert shelf.rows("SELECT image_id, outcome FROM image_status") == [(ids[0], "ok")]
 
 
+@on_one_database
 def test_a_worker_is_turned_away_with_what_was_cancelled(shelf: Shelf) -> None:
     run, lease = open_run(shelf), shelf.lease()
     ids = numbered(shelf, 2)
@@ -541,6 +559,7 @@ def test_cancelling_while_others_want_and_record_leaves_nothing_of_it_pending(pg
     assert numbers(shelf, other)[0] == 120 - found(shelf, run).done
 
 
+@on_one_database
 def test_what_cannot_be_paused_resumed_or_cancelled_is_said(shelf: Shelf) -> None:
     ended_run = open_run(shelf)
     close_finished(shelf)
@@ -644,6 +663,7 @@ def test_a_run_that_waited_long_for_its_first_worker_is_not_thought_slow(shelf: 
     assert found(shelf, run).rate == pytest.approx(100, rel=0.08)
 
 
+@on_one_database
 def test_what_is_left_takes_as_long_as_the_rate_says(shelf: Shelf) -> None:
     run = open_run(shelf)
     want(shelf, run, numbered(shelf, 3))
@@ -698,6 +718,7 @@ def test_runs_that_go_on_come_first_then_the_newest(shelf: Shelf) -> None:
     assert [run.id for run in shelf.database.read(runs.unfinished)] == [going, newest]
 
 
+@on_one_database
 def test_a_run_tells_what_it_is(shelf: Shelf) -> None:
     run = found(shelf, open_run(shelf, "upload", kind=RunKind.REINDEX, bulk=True))
     assert (run.kind, run.name, run.bulk, run.model, run.places) == (

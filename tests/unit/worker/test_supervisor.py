@@ -100,9 +100,9 @@ class Supervised:
     def clean_up(self) -> None:
         children = psutil.Process(self.process.pid).children() if self.process.poll() is None else []
         self.process.kill()
-        self.process.communicate()
-        for child in children:
+        for child in children:  # before the output is read: they hold its other end
             child.kill()
+        self.process.communicate()
 
 
 @pytest.fixture
