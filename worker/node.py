@@ -29,7 +29,7 @@ from tagger.store import migrate
 from tagger.store.session import Database, open_database
 from worker import logs, metrics, tasks
 from worker.app import ENQUEUE, IMAGES, REQUESTS, TAG_CHUNK, make_app
-from worker.keeper import Attention, Keeper, Watchdog, filling, observing, passing
+from worker.keeper import DEAF, Attention, Keeper, Watchdog, filling, observing, passing
 from worker.metrics import Metrics
 from worker.producers import CeleryQueue
 from worker.runtime import Runtime
@@ -59,7 +59,7 @@ def main() -> None:
         sys.exit(_run(role, number, settings))
     except TaggerError as fault:
         log.critical("%s", fault)
-        sys.exit(HOPELESS)
+        sys.exit(DEAF if fault.transient else HOPELESS)
 
 
 def _run(role: Role, number: int, settings: Settings) -> int:

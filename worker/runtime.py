@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CLAIM = 256
-"""Images claimed at once: what is a suspect, should the process die."""
+CLAIM, MOST_CLAIMED = 256, 4096
+"""Images claimed at once: what is a suspect, should the process die. A second's work on what is quick."""
 TRIES = 3
 """So often is an image tried, here or elsewhere, that cannot be had for its place's sake."""
 MODELS = 2
@@ -63,7 +63,7 @@ class Runtime:
         self._settings = settings
         self._metrics = metrics
         self._report = Report()
-        self._lease = Lease(database, Role.WORKER, name, lambda: self._report)
+        self._lease = Lease(database, Role.WORKER, name, lambda: self._report, metrics.lease_lost)
         self._workshops: OrderedDict[str, tuple[Workshop, ExitStack]] = OrderedDict()
 
     def __enter__(self) -> Runtime:
@@ -89,6 +89,8 @@ class Runtime:
             except (SourceError, LoadingError, DatabaseUnavailable) as fault:
                 # Of the place or the machine, not of the images: they are free for others at once.
                 log.error("chunk given back: %s", fault)
+                if isinstance(fault, DatabaseUnavailable):
+                    self._metrics.write_failed()
                 self._tell(note=str(fault))
                 self._give_back(message)
                 self.stopping.wait(PAUSE_SECONDS)
@@ -131,10 +133,11 @@ class Runtime:
 
     def _claims(self, workshop: Workshop, message: ChunkMessage) -> Iterator[ImageRef]:
         """Piece by piece, so that little is in hand at one time; nothing more once told to stop."""
-        for start in range(0, len(message.images), CLAIM):
+        size = max(CLAIM, min(round(self._report.rate or 0), MOST_CLAIMED))
+        for start in range(0, len(message.images), size):
             if self.stopping.is_set():
                 return
-            piece = message.images[start : start + CLAIM]
+            piece = message.images[start : start + size]
             yield from workshop.claim(partial(ledger.claim_these, image_ids=piece))
 
     def _give_back(self, message: ChunkMessage) -> None:

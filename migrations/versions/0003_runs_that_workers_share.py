@@ -15,6 +15,7 @@ depends_on = None
 BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 NAME = sa.Text().with_variant(sa.dialects.postgresql.TEXT(collation="C"), "postgresql")
 PENDING = sa.text("outcome IS NULL")
+DEADLY = sa.text("outcome IS NULL AND deaths > 0")
 UNFINISHED = sa.text("finished_at IS NULL")
 
 # Column by column and not in batch mode: see 0002. Alembic adds no reference to a table of SQLite
@@ -100,9 +101,13 @@ def upgrade() -> None:
         sqlite_where=PENDING,
         postgresql_where=PENDING,
     )
+    op.create_index(
+        "ix_taggings_deaths", "taggings", ["deaths"], sqlite_where=DEADLY, postgresql_where=DEADLY
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("ix_taggings_deaths", "taggings")
     op.drop_index("ix_taggings_dispatch", "taggings")
     _drop_reference("taggings", "run_id", "runs")
     op.drop_table("requests")

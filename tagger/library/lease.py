@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class Lease:
     """A lease, renewed in the background for as long as the block lasts, then handed back.
 
-    ``report`` is asked at each renewal what a worker has to tell of itself.
+    ``report`` is asked at each renewal what a worker has to tell of itself; ``lost`` is told when the
+    lease had run out, and is another by now.
     """
 
     def __init__(
@@ -29,11 +30,13 @@ class Lease:
         role: Role = Role.TAG,
         name: str | None = None,
         report: Callable[[], Report | None] = lambda: None,
+        lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
         self._role = role
         self._name = name
         self._report = report
+        self._lost = lost
         self._stop = threading.Event()
         self._beat = threading.Thread(target=self._renew, name="tagger-lease", daemon=True)
         self.id = self._open()
@@ -77,6 +80,7 @@ class Lease:
             # The machine slept for too long: what this lease held is another's by now, and its
             # results will be turned away. Claim under a new one from here on.
             self.id = self._open()
+            self._lost()
 
 
 def free_dead(database: Database) -> None:

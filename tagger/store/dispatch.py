@@ -96,7 +96,9 @@ def _chunks(run_id: int, due: Sequence[_Due], size: int) -> list[Chunk]:
 
 
 def _never_sent(connection: Connection, run_id: int, limit: int) -> list[_Due]:
-    return _select(connection, run_id, TaggingRow.not_before.is_(None), [TaggingRow.image_id], limit)
+    # Ordered by what is null, too: so it is the order of the index, which PostgreSQL sees no other way.
+    order = [TaggingRow.not_before, TaggingRow.image_id]
+    return _select(connection, run_id, TaggingRow.not_before.is_(None), order, limit)
 
 
 def _due_again(connection: Connection, run_id: int, limit: int) -> list[_Due]:

@@ -29,6 +29,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    text,
     update,
 )
 
@@ -340,7 +341,10 @@ def poison(connection: Connection) -> list[tuple[int, int]]:
     """(model, image) of what is pending, held by nobody, and has died alone too often."""
     rows = connection.execute(
         select(TaggingRow.model_id, TaggingRow.image_id).where(
-            TaggingRow.outcome.is_(None), TaggingRow.lease_id.is_(None), TaggingRow.deaths >= DEATHS
+            TaggingRow.outcome.is_(None),
+            TaggingRow.lease_id.is_(None),
+            TaggingRow.deaths >= DEATHS,
+            text("taggings.deaths > 0"),  # as the index says it, so that SQLite uses it too
         )
     )
     return [(row.model_id, row.image_id) for row in rows]

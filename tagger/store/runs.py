@@ -337,10 +337,17 @@ def close_finished(connection: Connection) -> None:
     To be called before the transaction holds images: it waits for those who join a run.
     """
     exclusive(connection, _NAMES)  # or one that somebody joins just now would seem to be done
-    pending = exists().where(TaggingRow.run_id == RunRow.id, TaggingRow.outcome.is_(None))
+    # In the order of an index: PostgreSQL would else look through all that is done for what is not.
+    pending = (
+        select(TaggingRow.image_id)
+        .where(TaggingRow.run_id == RunRow.id, TaggingRow.outcome.is_(None))
+        .order_by(TaggingRow.not_before, TaggingRow.image_id)
+        .limit(1)
+        .scalar_subquery()
+    )
     asked = exists().where(RequestRow.run_id == RunRow.id)
     is_open = RunRow.finished_at.is_(None)
-    over = and_(is_open, RunRow.kind != RunKind.TAG.value, ~asked, ~pending)
+    over = and_(is_open, RunRow.kind != RunKind.TAG.value, ~asked, pending.is_(None))
     # Images that were forgotten meanwhile, or merged with others, are wanted no more.
     connection.execute(
         update(RunRow)

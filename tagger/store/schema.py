@@ -282,6 +282,13 @@ class TaggingRow(Base):
             sqlite_where=text("outcome IS NULL"),
             postgresql_where=text("outcome IS NULL"),
         ),
+        # A handful at most: every pass of the dispatcher looks for what has died too often.
+        Index(
+            "ix_taggings_deaths",
+            "deaths",
+            sqlite_where=text("outcome IS NULL AND deaths > 0"),
+            postgresql_where=text("outcome IS NULL AND deaths > 0"),
+        ),
         Index("ix_taggings_model_id_outcome", "model_id", "outcome"),
         Index(
             "ix_taggings_lease_id",

@@ -431,9 +431,7 @@ class Player:
             for start in range(0, len(message.images), CLAIM):
                 piece = message.images[start : start + CLAIM]
                 refs += self._database.write(
-                    partial(
-                        ledger.claim_these, model_id=self._model.id, lease_id=lease_id, image_ids=piece
-                    )
+                    partial(ledger.claim_these, model_id=self._model.id, lease_id=lease_id, image_ids=piece)
                 )
         for start in range(0, len(refs), WRITTEN):
             group = [self._outcome(ref) for ref in refs[start : start + WRITTEN]]

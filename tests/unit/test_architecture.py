@@ -65,6 +65,16 @@ def test_the_library_knows_nothing_of_celery(path: Path) -> None:
     assert "worker" not in roots or path == PACKAGE / "cli" / "worker.py"
 
 
+WORKER = Path(__file__).parents[2] / "worker"
+
+
+@pytest.mark.parametrize("path", sorted(WORKER.glob("*.py")), ids=lambda path: path.name)
+def test_the_worker_stands_on_the_library(path: Path) -> None:
+    rooms = {name.split(".")[1] for name in _imports(path) if name.startswith("tagger.")}
+    assert rooms <= GROUND | HALL | {"library", "settings", "sources", "engines"}
+    assert "torch" not in {name.split(".")[0] for name in _imports(path)}
+
+
 @pytest.mark.parametrize(
     ("room", "banned"),
     [("pipeline", "sqlalchemy"), ("store", "torch"), ("search", "torch"), ("loading", "sqlalchemy")],
