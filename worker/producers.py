@@ -75,7 +75,7 @@ def enqueue(
     database = open_database(settings.database)
     try:
         migrate.check(database)
-        items = tuple(paths)
+        items = (paths,) if isinstance(paths, str) else tuple(paths)
         ask = Ask(RunKind.ENQUEUE, model or settings.model, run, bulk, items, retry_failed=retry_failed)
         filled = fill(database, ask, Roots.parse(settings.roots))
         dispatch(database, queue, bulk=False)

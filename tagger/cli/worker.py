@@ -184,6 +184,11 @@ def _post(role: str, number: int, environment: dict[str, str]) -> Post:
     return Post(f"{role} {number}", command, environment)
 
 
+_MALLOC = {"MALLOC_ARENA_MAX": "2"}
+"""For glibc: threads come with each chunk and go, and each would leave a heap of its own half used. A
+process that runs for months keeps its size so (docs/scaling.md)."""
+
+
 def _environment(settings: Settings) -> dict[str, str]:
     """This process's own, with what the command line said: arguments can be seen by all users."""
     told = {
@@ -191,7 +196,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         "TAGGER_ENGINE": settings.engine,
         "TAGGER_PRECISION": settings.precision,
     }
-    return {**os.environ, **told}
+    return {**_MALLOC, **os.environ, **told}
 
 
 def _supervise(posts: list[Post], settings: Settings) -> int:

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tagger.errors import ModelError, SettingsError, SourceError, TaggerError
 from tagger.library import versions
 from tagger.library.lease import Lease
-from tagger.library.survey import Place, gone_away, shown, survey
+from tagger.library.survey import Place, gone_away, places_of, shown, survey
 from tagger.sources import Found, Refused, Roots, Whereabouts, look, patiently, printable
 from tagger.store import jobs, runs, wants
 from tagger.store.catalog import Model, Scope, known_images
@@ -48,6 +48,8 @@ PAUSE = timedelta(seconds=20)
 
 WORTH_RETRYING = (*PASSING, OutcomeKind.TIMEOUT)
 """Failures that another try may cure though the bytes are the same: of the place, or of the hour."""
+_ELSEWHERE = (OutcomeKind.MISSING, OutcomeKind.DENIED, OutcomeKind.UNREADABLE)
+"""What another machine, or another moment, may see differently."""
 FAILURES = tuple(kind for kind in OutcomeKind if not kind.tagged)
 """Everything that a person may want to have tried again."""
 
@@ -83,8 +85,14 @@ class Ask:
 
     @classmethod
     def from_json(cls, text: str) -> Ask:
-        """The reverse."""
-        kept = json.loads(text)
+        """The reverse; raises :class:`ModelError` for what another version of this program wrote."""
+        try:
+            return cls._of(json.loads(text))
+        except (KeyError, TypeError, ValueError) as fault:
+            raise ModelError(f"another version of this program asked for it ({fault!r})") from fault
+
+    @classmethod
+    def _of(cls, kept: dict[str, Any]) -> Ask:
         return cls(
             kind=RunKind(kept["kind"]),
             model=kept["model"],
@@ -222,12 +230,12 @@ def fill_next(database: Database, roots: Roots) -> Filled | None:
         request = database.write(partial(runs.take_request, lease_id=lease.id))
         if request is None:
             return None
-        ask = Ask.from_json(request.body)
         try:
+            ask = Ask.from_json(request.body)
             model = versions.register(database, versions.choose(database, ask.model))
             return _answer(database, request, ask, model, roots, (), _unwatched)
-        except (SourceError, ModelError) as fault:  # a model that another version of this program has
-            return _given_up_or_put_off(database, request, Filled(request.run_id, ask.model or ""), fault)
+        except (SourceError, ModelError) as fault:  # or what only another version of this program knows
+            return _given_up_or_put_off(database, request, Filled(request.run_id, ""), fault)
 
 
 def _opening(ask: Ask, model: Model, more: Sequence[str] = ()) -> Opening:
@@ -344,25 +352,22 @@ class _Filling:
         folders = {
             one.uri for one in looked if isinstance(one, Refused) and one.kind is OutcomeKind.UNSUPPORTED
         }
-        away = self._away([one for one in looked if isinstance(one, Refused)])
-        files = [one for one in looked if one.uri not in folders | away]
+        lacking = [one.uri for one in looked if isinstance(one, Refused) and one.kind in _ELSEWHERE]
+        known = set(self.database.read(partial(known_images, uris=lacking)))
+        left_alone = folders | self._away([uri for uri in lacking if uri in known])
+        files = [one for one in looked if one.uri not in left_alone]
         before = replace(census.tally)
-        census.observe([_seen(one) for one in files])
+        census.observe([_seen(one, known) for one in files])
         self.filled.tally += census.tally - before
         self._name([one for one in files if isinstance(one, Refused)])
         return sorted(folders)
 
-    def _away(self, refused: Sequence[Refused]) -> set[str]:
-        """Images that are known, and no more missing than all else at their root, which is not there."""
-        lacking = [one.uri for one in refused if one.kind in (OutcomeKind.MISSING, OutcomeKind.UNREADABLE)]
-        places: list[Place] = [root.path for root in self.roots.items]
-        places += [root.address for root in self.roots.remote]
-        away = gone_away(places, self.roots, lacking) if lacking else {}
-        if not away:
-            return set()
+    def _away(self, known: Sequence[str]) -> set[str]:
+        """Of known images those that are no more missing than all else at their root, which is not there."""
+        away = gone_away(places_of(self.roots), self.roots, known) if known else {}
         for place in dict.fromkeys(map(shown, away.values())):
             self.filled.warnings.append(f"{place} is not there: what is known beneath it was not touched")
-        return set(self.database.read(partial(known_images, uris=list(away))))
+        return set(away)
 
     def _survey(self, place: Place) -> None:
         before = self.filled.tally
@@ -431,7 +436,9 @@ class _Filling:
             self.watch(self.filled)
 
 
-def _seen(one: Found | Refused) -> Seen:
-    if isinstance(one, Refused):
-        return Seen(one.uri, refusal=(one.kind, one.reason))
-    return Seen(one.uri, one.size, one.mtime_ns)
+def _seen(one: Found | Refused, known: Collection[str]) -> Seen:
+    if isinstance(one, Found):
+        return Seen(one.uri, one.size, one.mtime_ns)
+    if one.kind in _ELSEWHERE and one.uri not in known:
+        return Seen(one.uri)  # not seen from here, or not yet: a worker's word counts
+    return Seen(one.uri, refusal=(one.kind, one.reason))

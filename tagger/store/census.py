@@ -133,7 +133,8 @@ class Census:
     def _note(self, image_ids: Sequence[int]) -> None:
         self.connection.execute(
             text(
-                "INSERT INTO seen_images (image_id) SELECT id FROM images WHERE id IN :ids ON CONFLICT DO NOTHING"
+                "INSERT INTO seen_images (image_id) SELECT id FROM images WHERE id IN :ids "
+                "ON CONFLICT DO NOTHING"
             ).bindparams(bindparam("ids", expanding=True)),
             {"ids": list(image_ids)},
         )

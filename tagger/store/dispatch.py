@@ -164,6 +164,7 @@ def unsend(connection: Connection, chunk: Chunk) -> None:
                 TaggingRow.image_id.in_(chunk.image_ids[start : start + GROUP]),
                 TaggingRow.lease_id.is_(None),
                 TaggingRow.outcome.is_(None),
+                TaggingRow.attempts == 0,  # what is put off has its own time
             )
             .values(not_before=now(connection))
         )

@@ -73,7 +73,7 @@ def known_contents(
 def settle(connection: Connection, model_id: int, failures: Mapping[int, tuple[OutcomeKind, str]]) -> None:
     """Record what the scan alone can tell (a link that leads outside); no claim is needed."""
     with counts.kept_up(connection, list(failures)):
-        blank = [image_id for image_id, (kind, _) in failures.items() if kind is not OutcomeKind.DENIED]
+        blank = [image_id for image_id, (kind, _) in failures.items() if kind in BYTES_GONE]
         connection.execute(update(ImageRow).where(ImageRow.id.in_(blank)).values(content_id=None))
     moment = now(connection)
     runs.fail(connection, and_(TaggingRow.model_id == model_id, TaggingRow.image_id.in_(failures)))
@@ -325,7 +325,7 @@ def _take_over(connection: Connection, new: int, old: int) -> None:
         select(ImageRow.uri, ImageRow.size, ImageRow.mtime_ns).where(ImageRow.id == new)
     ).one()
     wanted = connection.execute(
-        select(TaggingRow.model_id, TaggingRow.lease_id).where(TaggingRow.image_id == new)
+        select(TaggingRow.model_id, TaggingRow.lease_id, TaggingRow.run_id).where(TaggingRow.image_id == new)
     ).all()
     connection.execute(delete(ImageRow).where(ImageRow.id == new))
     connection.execute(
@@ -338,6 +338,17 @@ def _take_over(connection: Connection, new: int, old: int) -> None:
         insert_or_ignore(connection, TaggingRow),
         [{"image_id": old, "model_id": row.model_id, "lease_id": row.lease_id} for row in wanted],
     )
+    for row in wanted:  # the run that waited for the new one waits for the old one, if that is to be done
+        connection.execute(
+            update(TaggingRow)
+            .where(
+                TaggingRow.image_id == old,
+                TaggingRow.model_id == row.model_id,
+                TaggingRow.outcome.is_(None),
+                TaggingRow.run_id.is_(None),
+            )
+            .values(run_id=row.run_id)
+        )
 
 
 def _finish(

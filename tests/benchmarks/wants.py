@@ -323,17 +323,13 @@ class Bench:
         if until <= done:
             return
         began = time.perf_counter()
+        values = {"model": self.model.id, "images": until - done, "lease": self.leases[0]}
         with self.database.writing() as connection:
             # Foreign keys are not looked up for these rows, since they are as they should be.
             connection.execute(text("SET LOCAL session_replication_role = replica"))
             connection.execute(text("SET LOCAL work_mem = '256MB'"))
             for statement in _COMPLETE:
-                connection.execute(
-                    text(statement),
-                    {"model": self.model.id, "images": until - done, "lease": self.leases[0]}
-                    if ":" in statement.replace("::", "")
-                    else {},
-                )
+                connection.execute(text(statement), values)
         _bar.print(f"completed {until - done:,} by SQL in {time.perf_counter() - began:.0f} s")
 
     # -- looking ------------------------------------------------------------------------------
