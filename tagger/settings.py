@@ -24,7 +24,10 @@ from tagger.values import EngineName, Limits, Precision
 class Settings(BaseSettings):
     """The settings; a frozen value. Raise nothing here: use :func:`load_settings`."""
 
-    model_config = SettingsConfigDict(env_prefix="TAGGER_", frozen=True, extra="ignore")
+    # TAGGER_THREADS= in a compose file means: not set.
+    model_config = SettingsConfigDict(
+        env_prefix="TAGGER_", env_ignore_empty=True, frozen=True, extra="ignore"
+    )
 
     database_url: str | None = Field(
         default=None,
@@ -137,21 +140,6 @@ class Settings(BaseSettings):
             except CronSimError as fault:
                 raise ValueError(f"no cron expression ({fault}); five fields such as 30 2 * * *") from fault
         return value
-
-    @field_validator("visibility_timeout")
-    @classmethod
-    def _is_long_enough(cls, value: float) -> float:
-        """Counted from delivery: a chunk whose every image hangs must end long before."""
-        least = 10 * Limits().max_seconds
-        if value < least:
-            raise ValueError(f"{least:g} seconds at least: longer than the longest chunk takes")
-        return value
-
-    @field_validator("database_url", "broker_url", "model", "scan_cron", "reindex_cron", mode="before")
-    @classmethod
-    def _empty_is_unset(cls, value: object) -> object:
-        """``TAGGER_DATABASE_URL=`` in a compose file means: not set."""
-        return None if value == "" else value
 
     @property
     def limits(self) -> Limits:

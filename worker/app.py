@@ -23,12 +23,13 @@ signals.setup_logging.connect(logs.already_configured)
 def make_app(settings: Settings) -> Celery:
     """The application for these settings; nothing is connected yet.
 
-    Raises :class:`SettingsError` when no broker is set.
+    Raises :class:`SettingsError` when no broker is set, or messages would come back too early.
     """
     if settings.broker_url is None:
         raise SettingsError(
             "no broker is set: TAGGER_BROKER_URL=redis://host:6379/0, the same on all machines"
         )
+    _require_visibility(settings)
     app = Celery("tagger", broker=settings.broker_url, set_as_current=False)
     app.conf.update(
         task_queues=[Queue(IMAGES), Queue(REQUESTS)],
@@ -64,3 +65,13 @@ def make_app(settings: Settings) -> Celery:
         enable_utc=True,
     )
     return app
+
+
+def _require_visibility(settings: Settings) -> None:
+    """It counts from delivery, so that a chunk in which images hang must end long before."""
+    least = 10 * settings.max_seconds
+    if not least <= settings.visibility_timeout < float("inf"):
+        raise SettingsError(
+            f"TAGGER_VISIBILITY_TIMEOUT={settings.visibility_timeout:g}: {least:g} seconds at least, ten times "
+            "TAGGER_MAX_SECONDS, so that it is longer than a chunk takes"
+        )

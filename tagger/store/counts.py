@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, bindparam, delete, select, text, update
+from sqlalchemy import BigInteger, Connection, bindparam, delete, select, text, update
 
 from tagger.store.schema import StaleTagRow, TallyRow
 from tagger.store.session import exclusive
@@ -66,21 +66,22 @@ def guard(connection: Connection) -> None:
 def _effective(connection: Connection, image_ids: Sequence[int]) -> Counter[int]:
     if not image_ids:
         return Counter()
-    if connection.dialect.name == "postgresql":
-        rows = connection.execute(_EFFECTIVE_OF_EACH, {"ids": list(image_ids)})
-    else:
-        rows = connection.execute(_EFFECTIVE, {"ids": list(image_ids)})
+    one_by_one = connection.dialect.name == "postgresql"
+    rows = connection.execute(_EFFECTIVE_OF_EACH if one_by_one else _EFFECTIVE, {"ids": list(image_ids)})
     return Counter(dict(rows.all()))
 
 
+# The ids are written into the statement, so that none is like another: PostgreSQL would else keep the
+# plan that it made while the tables were empty.
+_IDS = bindparam("ids", type_=BigInteger(), expanding=True, literal_execute=True)
 _EFFECTIVE = text(
     "SELECT tag_id, COUNT(*) FROM effective_tags WHERE image_id IN :ids GROUP BY tag_id"
-).bindparams(bindparam("ids", expanding=True))
+).bindparams(_IDS)
 _EFFECTIVE_OF_EACH = text(
-    "SELECT e.tag_id, COUNT(*) FROM unnest(CAST(:ids AS BIGINT[])) AS wanted (id) "
-    "CROSS JOIN LATERAL (SELECT tag_id FROM effective_tags WHERE image_id = wanted.id OFFSET 0) e "
-    "GROUP BY e.tag_id"
-)
+    "SELECT e.tag_id, COUNT(*) FROM images i "
+    "CROSS JOIN LATERAL (SELECT tag_id FROM effective_tags WHERE image_id = i.id OFFSET 0) e "
+    "WHERE i.id IN :ids GROUP BY e.tag_id"
+).bindparams(_IDS)
 """A question for each image: asked for some hundreds at once, PostgreSQL reads the scores of the whole
 library rather than theirs by index."""
 

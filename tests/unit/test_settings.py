@@ -7,7 +7,8 @@ from datetime import time
 import pytest
 
 from tagger.errors import SettingsError
-from tagger.settings import load_settings
+from tagger.settings import Settings, load_settings
+from worker.app import make_app
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,6 @@ from tagger.settings import load_settings
         ("TAGGER_BULK_HOURS", "22:00-22:00", "two different times"),
         ("TAGGER_BULK_HOURS", "22:00Z-06:00Z", "without a zone"),
         ("TAGGER_BULK_HOURS", "22:00-06:00-01:00", "without a zone"),
-        ("TAGGER_VISIBILITY_TIMEOUT", "60", "600 seconds at least"),
         ("TAGGER_VISIBILITY_TIMEOUT", "nan", "finite"),
         ("TAGGER_VISIBILITY_TIMEOUT", "inf", "finite"),
         ("TAGGER_METRICS_PORT", "65001", "65000"),
@@ -93,3 +93,15 @@ def test_what_is_given_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("TAGGER_METRICS_PORT", "9000")
     assert load_settings(metrics_port=9001).metrics_port == 9001
     assert load_settings(metrics_port=None).metrics_port == 9000
+
+
+def test_messages_must_not_come_back_while_a_chunk_is_worked_on() -> None:
+    with pytest.raises(SettingsError, match="TAGGER_VISIBILITY_TIMEOUT=60: 600 seconds at least"):
+        make_app(load_settings(broker_url="redis://broker", visibility_timeout=60.0))
+    assert make_app(load_settings(broker_url="redis://broker", visibility_timeout=600.0))
+
+
+def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("THREADS", "BROKER_URL", "SCAN_CRON", "BULK_HOURS", "METRICS_PORT", "ROOTS"):
+        monkeypatch.setenv(f"TAGGER_{name}", "")
+    assert load_settings() == Settings()
