@@ -43,7 +43,7 @@ demo: $(VENV)/installed ## Tag the example photos into demo/tagger.db and show t
 		'$(BIN)/tagger tag ~/Pictures             # your own photos, into a database of your own'
 
 test: $(VENV)/installed-tests ## Run all tests (real SQLite and PostgreSQL, no Docker needed)
-	@$(BIN)/python -m pytest -n auto --dist worksteal
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 lint: $(VENV)/installed-tests ## Check style and types
 	@$(BIN)/ruff check .

@@ -72,6 +72,6 @@ def _require_visibility(settings: Settings) -> None:
     least = 10 * settings.max_seconds
     if not least <= settings.visibility_timeout < float("inf"):
         raise SettingsError(
-            f"TAGGER_VISIBILITY_TIMEOUT={settings.visibility_timeout:g}: {least:g} seconds at least, ten times "
-            "TAGGER_MAX_SECONDS, so that it is longer than a chunk takes"
+            f"TAGGER_VISIBILITY_TIMEOUT={settings.visibility_timeout:g}: {least:g} seconds at least, ten "
+            "times TAGGER_MAX_SECONDS, so that it is longer than a chunk takes"
         )

@@ -66,24 +66,24 @@ def guard(connection: Connection) -> None:
 def _effective(connection: Connection, image_ids: Sequence[int]) -> Counter[int]:
     if not image_ids:
         return Counter()
-    one_by_one = connection.dialect.name == "postgresql"
-    rows = connection.execute(_EFFECTIVE_OF_EACH if one_by_one else _EFFECTIVE, {"ids": list(image_ids)})
-    return Counter(dict(rows.all()))
+    if connection.dialect.name == "postgresql":
+        connection.execute(_BY_INDEX)
+    return Counter(dict(connection.execute(_EFFECTIVE, {"ids": list(image_ids)}).all()))
 
 
 # The ids are written into the statement, so that none is like another: PostgreSQL would else keep the
 # plan that it made while the tables were empty.
-_IDS = bindparam("ids", type_=BigInteger(), expanding=True, literal_execute=True)
 _EFFECTIVE = text(
     "SELECT tag_id, COUNT(*) FROM effective_tags WHERE image_id IN :ids GROUP BY tag_id"
-).bindparams(_IDS)
-_EFFECTIVE_OF_EACH = text(
-    "SELECT e.tag_id, COUNT(*) FROM images i "
-    "CROSS JOIN LATERAL (SELECT tag_id FROM effective_tags WHERE image_id = i.id OFFSET 0) e "
-    "WHERE i.id IN :ids GROUP BY e.tag_id"
-).bindparams(_IDS)
-"""A question for each image: asked for some hundreds at once, PostgreSQL reads the scores of the whole
-library rather than theirs by index."""
+).bindparams(bindparam("ids", type_=BigInteger(), expanding=True, literal_execute=True))
+_BY_INDEX = text(
+    "SELECT "
+    + ", ".join(
+        f"set_config('enable_{way}', 'off', true)" for way in ("seqscan", "hashjoin", "mergejoin", "material")
+    )
+)
+"""To the end of the transaction. PostgreSQL, which knows little of a young or growing table, would else
+read the scores of the whole library rather than those of some hundred images."""
 
 
 def _add(connection: Connection, changes: dict[int, int]) -> None:

@@ -26,20 +26,23 @@ _REJECTED = f"""EXISTS (
 
 VIEWS: dict[str, str] = {
     # What each model says of each present image: over its threshold, or above a tag that is;
-    # nothing that a person rejected, nor what only stands on it.
+    # nothing that a person rejected, nor what only stands on it. Thresholds are asked for row by row:
+    # joined, they lead PostgreSQL to begin with them, and to try each tag on each image.
     "model_tags": f"""
         SELECT i.id AS image_id, i.uri, s.content_id, s.model_id, s.tag_id, s.confidence
         FROM tag_scores s JOIN images i ON i.content_id = s.content_id
-        JOIN thresholds h ON h.model_id = s.model_id AND h.tag_id = s.tag_id
         WHERE i.vanished_at IS NULL
-          AND (s.confidence >= h.threshold
-               OR EXISTS (SELECT 1 FROM (SELECT a.tag_id, a.confidence, a.model_id FROM tag_scores a
-                                         WHERE a.content_id = s.content_id AND a.model_id = s.model_id
-                                         {_ALL}) d
-                          JOIN tag_paths p ON p.ancestor_id = s.tag_id AND p.descendant_id = d.tag_id
-                          JOIN thresholds o ON o.model_id = d.model_id AND o.tag_id = d.tag_id
-                          WHERE p.depth > 0 AND d.confidence >= o.threshold
-                            AND NOT {_REJECTED.format(image="i.id", tag="d.tag_id")} {_ONE}))
+          AND (SELECT s.confidence >= h.threshold
+                      OR EXISTS (SELECT 1 FROM (SELECT a.tag_id, a.confidence, a.model_id FROM tag_scores a
+                                                WHERE a.content_id = s.content_id AND a.model_id = s.model_id
+                                                {_ALL}) d
+                                 WHERE d.confidence >= (SELECT o.threshold FROM thresholds o
+                                                        WHERE o.model_id = d.model_id AND o.tag_id = d.tag_id)
+                                   AND EXISTS (SELECT 1 FROM tag_paths p
+                                               WHERE p.ancestor_id = s.tag_id AND p.descendant_id = d.tag_id
+                                                 AND p.depth > 0 {_ONE})
+                                   AND NOT {_REJECTED.format(image="i.id", tag="d.tag_id")} {_ONE})
+               FROM thresholds h WHERE h.model_id = s.model_id AND h.tag_id = s.tag_id)
           AND NOT {_REJECTED.format(image="i.id", tag="s.tag_id")}
     """,
     # Confirm implies the ancestors.
