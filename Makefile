@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_DB := demo/tagger.db
 SECONDS ?= 600
+IMAGES ?= 1000000
 
 # The CUDA builds of PyTorch take 5 GB; `make demo TORCH=cpu` installs the small ones instead.
 ifeq ($(TORCH),cpu)
@@ -13,10 +14,10 @@ INSTALL = $(BIN)/python -m pip install -q
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench fuzz taxonomy clean
+.PHONY: help install demo test lint format bench bench-wants bench-worker fuzz taxonomy clean
 
 help: ## Show what there is to make
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -56,6 +57,12 @@ format: $(VENV)/installed-tests ## Put the code into its one format
 
 bench: $(VENV)/installed-tests ## Measure loading, engine and the whole, side by side
 	@$(BIN)/python -m tests.benchmarks.bench
+
+bench-wants: $(VENV)/installed-tests ## Want a million images: enqueuing, passes, writing, bytes (IMAGES=1000000)
+	@$(BIN)/python -m tests.benchmarks.wants --images $(IMAGES)
+
+bench-worker: $(VENV)/installed-tests ## A worker beside tagger tag; by hand with --memory: does it grow
+	@$(BIN)/python -m tests.benchmarks.worker
 
 fuzz: $(VENV)/installed-tests ## Feed broken and hostile bytes to the loader (SECONDS=600)
 	@$(BIN)/python -m tests.fuzz.fuzz --seconds $(SECONDS)

@@ -121,6 +121,7 @@ class Runtime:
                     break
         finally:
             results.close()
+        done += sum(self._count(written, message.model) for written in workshop.late)
         seconds = time.monotonic() - began
         self._lease.let_go()
         if done:

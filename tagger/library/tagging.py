@@ -263,22 +263,17 @@ class _Run:
             self._run(workshop, suspects)
 
     def _run(self, workshop: Workshop, refs: Iterable[ImageRef]) -> None:
-        unseen: Written | None = None
-
         def note(connection: Connection, written: Written) -> None:
-            nonlocal unseen
-            unseen = written
             self._note(connection, self._counted(written))
 
         results = workshop.run(refs, note)
         try:
             for written in results:
-                unseen = None
                 self._advance(written)
         except BaseException:
             results.close()
-            if unseen is not None:  # written while it was closed
-                self._advance(unseen)
+            for written in workshop.late:
+                self._advance(written)
             raise
 
     def _fresh(self, workshop: Workshop) -> Iterator[ImageRef]:

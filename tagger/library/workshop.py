@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -46,6 +47,8 @@ GROUP = 128
 """Outcomes written in one transaction ..."""
 GROUP_SECONDS = 2.0
 """... or whatever came in this time, so that slow files do not hold up what is done."""
+MOST_WAITING = 8 * GROUP
+"""Outcomes that wait for a database which is slower than the engine, before the engine waits too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,60 @@ class Written:
     uris: dict[int, str] = field(default_factory=dict)
 
 
+class _Writing:
+    """Groups of outcomes on their way into the database, one at a time, in a thread of its own: the
+    engine does not wait for the database, nor the database for more than it can take."""
+
+    def __init__(self, write: Callable[[list[Outcome]], Written], late: list[Written]) -> None:
+        self._write = write
+        self._late = late
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tagger-write")
+        self._group: list[Outcome] = []
+        self._last = time.monotonic()
+        self._under_way: Future[Written] | None = None
+
+    def add(self, outcomes: Sequence[Outcome]) -> None:
+        """Have them written with the next group; waits only when too many wait already."""
+        self._group += outcomes
+        if self._under_way is not None and len(self._group) >= MOST_WAITING:
+            wait([self._under_way])
+
+    def take(self) -> Written | None:
+        """What was just committed; the next group is begun when it is due. Raises what went wrong."""
+        written = None
+        if self._under_way is not None and self._under_way.done():
+            written, self._under_way = self._under_way.result(), None
+        if self._under_way is None and self._is_due():
+            self._begin()
+        return written
+
+    def flush(self) -> None:
+        """Write all that is left, and put it with what was late."""
+        while self._under_way is not None or self._group:
+            if self._under_way is None:
+                self._begin()
+            assert self._under_way is not None
+            under_way, self._under_way = self._under_way, None
+            self._late.append(under_way.result())
+
+    def _is_due(self) -> bool:
+        waited = time.monotonic() - self._last >= GROUP_SECONDS
+        return len(self._group) >= GROUP or (bool(self._group) and waited)
+
+    def _begin(self) -> None:
+        group, self._group = self._group, []
+        self._last = time.monotonic()
+        self._under_way = self._thread.submit(self._write, group)
+
+    def __enter__(self) -> _Writing:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown()
+
+
 def _nothing_more(connection: Connection, written: Written) -> None:
     pass
 
@@ -105,6 +162,8 @@ class Workshop:
     ) -> None:
         self.model = model
         self.engine: Engine
+        self.late: list[Written] = []
+        """What was written as :meth:`run` was closed."""
         self._database = database
         self._choice = choice
         self._roots = roots
@@ -143,31 +202,29 @@ class Workshop:
     ) -> Generator[Written, None, None]:
         """Tag what was claimed, and tell what was written, at least every second or so.
 
-        ``note`` is called in the transaction of each group; it may be called again for the same group.
-        Closing the generator ends it early: what is done is written, what is not is still claimed.
+        ``note`` is called in the transaction of each group, in another thread, and perhaps again for
+        the same group. Closing the generator ends it early: what is done is written, and told by
+        :attr:`late`; what is not is still claimed.
 
         Raises :class:`SourceError` when a place has gone away, :class:`EngineError` when the engine
         fails, :class:`LoadingError` and :class:`DatabaseUnavailable` at the end of all patience.
         """
-        group: list[Outcome] = []
-        last = time.monotonic()
+        self.late = []
         results = pipeline.run(self._noted(refs), self._stages)
-        try:
-            with closing(results):
-                for some in results:
-                    group += some
-                    if len(group) >= GROUP or (group and time.monotonic() - last >= GROUP_SECONDS):
-                        whole, group = group, []
-                        written = self._write(whole, note)
-                        last = time.monotonic()
-                        yield written
-                    elif not some:
-                        yield Written()
-        finally:
-            rest = self._write(group, note) if group else None
-            self._refs.clear()
-        if rest is not None:
-            yield rest
+        with _Writing(lambda group: self._write(group, note), self.late) as writing:
+            try:
+                with closing(results):
+                    for some in results:
+                        writing.add(some)
+                        if (written := writing.take()) is not None:
+                            yield written
+                        elif not some:
+                            yield Written()
+            finally:
+                writing.flush()
+        self._refs.clear()
+        yield from self.late
+        self.late = []
 
     def _noted(self, refs: Iterable[ImageRef]) -> Iterator[ImageRef]:
         for ref in refs:

@@ -16,7 +16,6 @@ import base64
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -386,7 +385,8 @@ _COMPLETE = (
     "WHERE t.image_id = b.image_id AND t.model_id = :model",
     "INSERT INTO contents (digest, width, height, format) "
     "SELECT sha256(convert_to(image_id || ' made', 'UTF8')), 500, 375, 'JPEG' FROM batch",
-    "CREATE TEMPORARY TABLE made ON COMMIT DROP AS SELECT b.image_id, c.id AS content_id, s.content_id AS like_id "
+    "CREATE TEMPORARY TABLE made ON COMMIT DROP AS "
+    "SELECT b.image_id, c.id AS content_id, s.content_id AS like_id "
     "FROM batch b JOIN contents c ON c.digest = sha256(convert_to(b.image_id || ' made', 'UTF8')) "
     "JOIN shape s ON s.n = 1 + b.n % (SELECT COUNT(*) FROM shape)",
     "INSERT INTO class_scores SELECT m.content_id, s.model_id, s.rank, s.label_index, s.confidence "
@@ -394,8 +394,8 @@ _COMPLETE = (
     "INSERT INTO tag_scores SELECT m.content_id, s.model_id, s.tag_id, s.confidence "
     "FROM made m JOIN tag_scores s ON s.content_id = m.like_id AND s.model_id = :model",
     "UPDATE images i SET content_id = m.content_id FROM made m WHERE i.id = m.image_id",
-    "UPDATE taggings t SET outcome = 'ok', content_id = m.content_id, engine = 'openvino', precision = 'f32', "
-    "loader = 'pillow', finished_at = clock_timestamp(), lease_id = NULL FROM made m "
+    "UPDATE taggings t SET outcome = 'ok', content_id = m.content_id, engine = 'openvino', "
+    "precision = 'f32', loader = 'pillow', finished_at = clock_timestamp(), lease_id = NULL FROM made m "
     "WHERE t.image_id = m.image_id AND t.model_id = :model",
     "UPDATE runs SET done = done + :images WHERE finished_at IS NULL",
 )
@@ -490,7 +490,72 @@ def _median(deed: Callable[[], object], tries: int = TRIES, before: Callable[[],
 
 
 def _show(found: Found) -> None:
-    raise NotImplementedError
+    """The curves, for people."""
+    out = Console(width=110)
+    out.print(_table("Enqueued", ["images", "images/s"], [(n, f"{r:,.0f}") for n, r in found.enqueued]))
+    out.print(
+        _table(
+            "The dispatcher's pass, in milliseconds: on an empty queue, one chunk short, on a full queue",
+            ["pending", "done", *(f"{workers} workers" for workers in WORKERS), "status", "dead rows"],
+            [
+                (
+                    mark.pending,
+                    mark.done,
+                    *(_pass_words(one) for one in mark.passes),
+                    f"{1000 * mark.status:,.0f}",
+                    mark.dead_rows,
+                )
+                for mark in found.marks
+            ],
+        )
+    )
+    out.print(
+        _table(
+            "Chunks done in the product's way, in milliseconds an image",
+            ["done before", "images", "claim", "look up", "write", "WAL bytes", "deepest queue", "bound"],
+            [
+                (
+                    played.done_before,
+                    played.images,
+                    *(f"{cost:.2f}" for cost in (played.claim, played.look_up, played.write)),
+                    round(played.wal_bytes),
+                    played.deepest,
+                    played.bound,
+                )
+                for played in found.played
+            ],
+        )
+    )
+    out.print(
+        _table(
+            "On disk, for each image",
+            ["table", "rows", "heap, bytes", "indexes, bytes"],
+            [
+                (table, f"{found.rows_per_image[table]:.1f}", round(heap), round(indexes))
+                for table, (heap, indexes) in found.bytes_per_image.items()
+            ],
+        )
+    )
+    out.print(
+        f"Enqueued again, unchanged: {found.again:,.0f} images/s. "
+        f"WAL of enqueuing: {found.enqueue_wal_bytes:,.0f} bytes an image. "
+        f"A message: {found.message_bytes:.1f} bytes an image. "
+        f"`tagger status` as a process: {found.status_command:.1f} s. In all {found.seconds:,.0f} s."
+    )
+
+
+def _pass_words(one: Passes) -> str:
+    spent = " / ".join(f"{1000 * part:,.0f}" for part in (one.empty_queue, one.one_short, one.full_queue))
+    return f"{spent} ({one.chunks} chunks)"
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+    return table
 
 
 if __name__ == "__main__":
