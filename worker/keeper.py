@@ -28,6 +28,9 @@ from worker.producers import CeleryQueue
 
 log = logging.getLogger(__name__)
 
+STALLED_SECONDS = 120.0
+"""Work of which nothing is heard for so long does not go on: a device that hangs, a connection that is
+silent. While images are waited for there is a word every second."""
 IDLE_SECONDS = 30.0
 """A worker that gets no message for so long, though some wait, has lost its broker without knowing."""
 DEAF = 75
@@ -40,6 +43,10 @@ class Attention:
 
     busy: bool = False
     last: float = 0.0
+
+    def progress(self) -> None:
+        """The work goes on."""
+        self.last = time.monotonic()
 
     def begin(self, **_: object) -> None:
         """A message has come."""
@@ -73,6 +80,10 @@ class Keeper:
         self._stopping = True
         self._wake.set()
         self._thread.join(timeout=10)  # a scan that waits for a dead share is left behind
+
+    def is_stopping(self) -> bool:
+        """Whether it was told to end."""
+        return self._stopping
 
     def wake(self) -> None:
         """Do it now."""
@@ -108,9 +119,9 @@ def passing(database: Database, queue: CeleryQueue, settings: Settings) -> None:
         log.info("sent %d chunks, %d images", sent.chunks, sent.images)
 
 
-def filling(database: Database, roots: Roots, sent: Callable[[], None]) -> None:
+def filling(database: Database, roots: Roots, sent: Callable[[], None], stopping: Callable[[], bool]) -> None:
     """Fill what was asked for, until nothing is left that nobody sees to."""
-    while (filled := fill_next(database, roots)) is not None:
+    while (filled := fill_next(database, roots, stopping)) is not None:
         _tell(filled)
         sent()
 
@@ -152,8 +163,9 @@ def _end_process() -> None:
 
 
 class Watchdog:
-    """Ends the process when messages wait and none comes: reconnecting to a broker has been known to
-    leave consumers deaf. What supervises it starts it anew."""
+    """Ends the process when its work does not go on, or when messages wait and none comes: devices hang,
+    and reconnecting to a broker has been known to leave consumers deaf. What supervises it starts it anew.
+    """
 
     def __init__(
         self,
@@ -172,6 +184,9 @@ class Watchdog:
     def __call__(self) -> None:
         """Look once; raises :class:`BrokerUnavailable`, of which a consumer is not to blame."""
         now = self._clock()
+        if self._attention.busy and now - self._attention.last > STALLED_SECONDS:
+            log.critical("the work has not gone on for %.0f s: this process starts anew", STALLED_SECONDS)
+            self._end()
         try:
             waits = not self._attention.busy and self._queue.depth(IMAGES) > 0
         except BrokerUnavailable:

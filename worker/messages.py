@@ -24,6 +24,11 @@ MESSAGES, BULK_MESSAGES = "messages", "bulk messages"
 is new does not wait with bulk work."""
 
 
+def run_of_messages(*, bulk: bool) -> str:
+    """The run of those that name none."""
+    return BULK_MESSAGES if bulk else MESSAGES
+
+
 def _without_nul(text: str) -> str:
     if "\0" in text:
         raise ValueError("no NUL may stand in it")
@@ -68,7 +73,7 @@ class RequestMessage(_Message):
         return Ask(
             RunKind.ENQUEUE,
             model=self.model,
-            name=self.run or (BULK_MESSAGES if self.bulk else MESSAGES),
+            name=self.run or run_of_messages(bulk=self.bulk),
             bulk=self.bulk,
             items=tuple(self.paths),
             retry_failed=self.retry_failed,

@@ -22,7 +22,7 @@ from celery import Celery, signals
 from celery.worker import state
 from tenacity import Retrying, retry_if_exception_type, wait_fixed
 
-from tagger.errors import DatabaseUnavailable, TaggerError
+from tagger.errors import DatabaseUnavailable, SettingsError, TaggerError
 from tagger.settings import Settings, load_settings
 from tagger.sources import Roots
 from tagger.store import migrate
@@ -34,7 +34,7 @@ from worker.metrics import Metrics
 from worker.producers import CeleryQueue
 from worker.runtime import Runtime
 from worker.schedule import Schedule, jobs_of
-from worker.supervisor import HOPELESS
+from worker.supervisor import GRACE_SECONDS, HOPELESS
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ PASS_SECONDS = {"worker": 10.0, "beat": 2.0}
 """How often each looks after the whole. A worker does so too after every chunk, so that beat, which
 nobody waits for, may be down."""
 FILL_SECONDS = 2.0
+WATCH_SECONDS = 5.0
 OBSERVE_SECONDS = 5.0
 SILENT_SECONDS = 120.0
 """A process whose keeper has not come round for so long is not well."""
@@ -70,21 +71,25 @@ def _run(role: Role, number: int, settings: Settings) -> int:
     with ExitStack() as opened:
         well = _Health()
         if settings.metrics_port:
-            endpoint = metrics.serve(settings.metrics_port + number, numbers, well)
-            opened.callback(endpoint.close)
+            _serve(settings.metrics_port + number, numbers, well, opened)
         database = opened.enter_context(_opened(settings))
         queue, attention = CeleryQueue(app), Attention()
         pass_on = Keeper(
             "tagger-pass", _duties(role, database, queue, settings, attention), PASS_SECONDS[role]
         )
-        fill_up = Keeper("tagger-fill", [lambda: filling(database, roots, pass_on.wake)], FILL_SECONDS)
+        fill_up = Keeper(
+            "tagger-fill",
+            [lambda: filling(database, roots, pass_on.wake, fill_up.is_stopping)],
+            FILL_SECONDS,
+        )
         tasks.register_enqueue(app, database, roots, numbers, fill_up.wake)
         well.keeper = pass_on
         stop: Callable[[], None] = _nothing
         if role == "worker":
-            runtime = opened.enter_context(Runtime(database, settings, numbers, name))
+            runtime = opened.enter_context(Runtime(database, settings, numbers, name, attention.progress))
             tasks.register_tag_chunk(app, runtime, numbers, pass_on.wake)
             stop = runtime.stop
+            opened.enter_context(Keeper("tagger-watch", [Watchdog(queue, attention)], WATCH_SECONDS))
         else:
             opened.enter_context(
                 Keeper(
@@ -97,12 +102,20 @@ def _run(role: Role, number: int, settings: Settings) -> int:
         return _consume(app, role, name, attention, stop)
 
 
+def _serve(port: int, numbers: Metrics, well: _Health, opened: ExitStack) -> None:
+    """Numbers are worth having, and not worth stopping for: another process may have the port."""
+    try:
+        opened.callback(metrics.serve(port, numbers, well).close)
+    except SettingsError as fault:
+        log.error("%s: this process shows no numbers", fault)
+
+
 def _duties(
     role: Role, database: Database, queue: CeleryQueue, settings: Settings, attention: Attention
 ) -> list[Callable[[], None]]:
     pass_over = partial(passing, database, queue, settings)
     if role == "worker":
-        return [pass_over, Watchdog(queue, attention)]
+        return [pass_over]
     return [Schedule(database, jobs_of(settings)), pass_over]
 
 
@@ -145,6 +158,8 @@ def _end_with_supervisor(stop: Callable[[], None]) -> None:
         log.warning("the supervisor is gone: this process ends")
         stop()
         state.should_stop = 0
+        time.sleep(GRACE_SECONDS)
+        os._exit(DEAF)  # it hangs, and nobody else would end it
 
     threading.Thread(target=wait, name="tagger-supervisor", daemon=True).start()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from celery import Celery
 from kombu.exceptions import ChannelError, OperationalError
@@ -23,7 +24,7 @@ from tagger.store.runs import RunKind
 from tagger.store.session import open_database
 from worker.app import IMAGES, REQUESTS, TAG_CHUNK, make_app
 from worker.logs import masked
-from worker.messages import arguments_of
+from worker.messages import arguments_of, run_of_messages
 
 
 class CeleryQueue:
@@ -61,7 +62,8 @@ def enqueue(
 ) -> Filled:
     """Have images tagged by the workers: paths and URIs, of images and folders beneath the roots.
 
-    ``run`` joins the unfinished run of that name; ``bulk`` work goes after all other. The settings are
+    ``run`` joins the unfinished run of that name (that of messages unless given, so that a call for each
+    image makes no run for each); ``bulk`` work goes after all other. The settings are
     those of the environment unless given. Returns what is wanted now; tagging follows.
 
     Raises:
@@ -76,9 +78,10 @@ def enqueue(
     try:
         migrate.check(database)
         items = (paths,) if isinstance(paths, str) else tuple(paths)
-        ask = Ask(RunKind.ENQUEUE, model or settings.model, run, bulk, items, retry_failed=retry_failed)
+        name = run or run_of_messages(bulk=bulk)
+        ask = Ask(RunKind.ENQUEUE, model or settings.model, name, bulk, items, retry_failed=retry_failed)
         filled = fill(database, ask, Roots.parse(settings.roots))
-        dispatch(database, queue, bulk=False)
+        dispatch(database, queue, bulk=settings.is_bulk_hour(datetime.now().time()))
         return filled
     finally:
         database.close()

@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
@@ -54,14 +54,25 @@ FADE = 0.3
 
 
 class Runtime:
-    """All that a worker process holds. :meth:`tag_chunk` is called from one thread."""
+    """All that a worker process holds. :meth:`tag_chunk` is called from one thread.
 
-    def __init__(self, database: Database, settings: Settings, metrics: Metrics, name: str) -> None:
+    ``progress`` is called whenever the work is seen to go on.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        metrics: Metrics,
+        name: str,
+        progress: Callable[[], None],
+    ) -> None:
         self.database = database
         self.roots = Roots.parse(settings.roots)
         self.stopping = threading.Event()
         self._settings = settings
         self._metrics = metrics
+        self._progress = progress
         self._report = Report()
         self._lease = Lease(database, Role.WORKER, name, lambda: self._report, metrics.lease_lost)
         self._workshops: OrderedDict[str, tuple[Workshop, ExitStack]] = OrderedDict()
@@ -112,6 +123,7 @@ class Runtime:
         deadline = float("inf")
         try:
             for written in results:
+                self._progress()
                 done += self._count(written, message.model)
                 if written.away:
                     raise SourceError(f"a root is not there any more: {written.away} images wait for it")

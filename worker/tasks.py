@@ -36,7 +36,7 @@ def register_enqueue(
     """The task of producers: a run is opened, and filled by whoever is free; ``asked`` is told."""
 
     def enqueue(self: Task, *args: Any, **kwargs: Any) -> None:
-        with context(message=self.request.id):
+        with context(request=self.request.id):
             try:
                 ask = request_of(_named(args, kwargs)).ask()
                 check(ask, roots)

@@ -69,7 +69,12 @@ def upgrade() -> None:
         for counter in ("done", "failed", "reused"):
             op.alter_column("runs", counter, type_=sa.BigInteger(), server_default="0")
     op.create_index(
-        "uq_runs_name", "runs", ["name"], unique=True, sqlite_where=UNFINISHED, postgresql_where=UNFINISHED
+        "uq_runs_name",
+        "runs",
+        ["name", "model_id", "priority"],
+        unique=True,
+        sqlite_where=UNFINISHED,
+        postgresql_where=UNFINISHED,
     )
     op.create_index(
         "ix_runs_unfinished",
@@ -94,6 +99,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_requests_run_id", "requests", ["run_id"])
     _add_reference("taggings", "run_id", "runs")
+    op.add_column("taggings", sa.Column("previous", NAME, nullable=True))
     op.create_index(
         "ix_taggings_dispatch",
         "taggings",
@@ -109,6 +115,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_taggings_deaths", "taggings")
     op.drop_index("ix_taggings_dispatch", "taggings")
+    op.drop_column("taggings", "previous")
     _drop_reference("taggings", "run_id", "runs")
     op.drop_table("requests")
     op.drop_index("ix_runs_unfinished", "runs")

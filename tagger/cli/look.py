@@ -16,14 +16,27 @@ from rich.table import Table
 from rich.text import Text
 
 from tagger.cli.options import DbOption, JsonOption, open_library, roots_of, settings_of
-from tagger.cli.output import bar, confidence, errors, name_of, out, path_of, plural, print_json, table
+from tagger.cli.output import (
+    bar,
+    confidence,
+    errors,
+    escaped,
+    name_of,
+    out,
+    path_of,
+    plural,
+    print_json,
+    table,
+)
 from tagger.cli.runs import as_data, runs_table
+from tagger.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
     from tagger.library.lookup import Known
     from tagger.settings import Settings
     from tagger.sources import Roots
     from tagger.store.queries import Hit, ImageReport, LibraryStatus
+    from tagger.store.session import Database
 
 WATCH_SECONDS = 2.0
 """How often ``status --watch`` looks."""
@@ -117,9 +130,7 @@ def status(
         if watch:
             with suppress(KeyboardInterrupt), Live(console=out, auto_refresh=False) as live:
                 while True:
-                    live.update(
-                        _status(lookup.status(database), _queues(settings), database.url), refresh=True
-                    )
+                    live.update(_view(database, settings), refresh=True)
                     time.sleep(WATCH_SECONDS)
         report, queues, url = lookup.status(database), _queues(settings), database.url
     if as_json:
@@ -127,6 +138,16 @@ def status(
         print_json(asdict(report) | {"runs": runs, "queues": queues})
     else:
         out.print(_status(report, queues, url))
+
+
+def _view(database: Database, settings: Settings) -> RenderableType:
+    """The status, or why there is none just now: a database that restarts is there again soon."""
+    from tagger.library import lookup
+
+    try:
+        return _status(lookup.status(database), _queues(settings), database.url)
+    except DatabaseUnavailable as fault:
+        return Text(escaped(str(fault)), style="yellow")
 
 
 def _queues(settings: Settings) -> dict[str, int] | str | None:

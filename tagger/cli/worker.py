@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -107,7 +108,7 @@ def enqueue(
     ask = Ask(RunKind.ENQUEUE, settings.model, run, bulk, items, retry_failed=retry_failed)
     with open_library(settings, create=True) as database:
         filled = fill(database, ask, roots, stream=_lines(source, null))
-        sent = _send(database, settings)
+        sent = _send(database, settings, bulk)
     if as_json:
         print_json(_as_json(filled))
     else:
@@ -237,8 +238,11 @@ def _lines(source: str | None, null: bool) -> Iterator[str]:
         raise SettingsError(f"{source} cannot be read: {fault.strerror}") from fault
 
 
-def _send(database: Database, settings: Settings) -> str:
+def _send(database: Database, settings: Settings, bulk: bool) -> str:
     """After the rows: the first messages; what came of it, for a person."""
+    in_hours = settings.is_bulk_hour(datetime.now().time())
+    if bulk and not in_hours:
+        return "Bulk work waits for its hours (TAGGER_BULK_HOURS)."
     if settings.broker_url is None:
         return "No broker is set (TAGGER_BROKER_URL): workers that have one will be sent for them by beat."
     from tagger.library.dispatch import BrokerUnavailable, dispatch
@@ -246,7 +250,7 @@ def _send(database: Database, settings: Settings) -> str:
     from worker.producers import CeleryQueue
 
     try:
-        sent = dispatch(database, CeleryQueue(make_app(settings)), bulk=False)
+        sent = dispatch(database, CeleryQueue(make_app(settings)), bulk=in_hours)
     except BrokerUnavailable as fault:
         return f"{fault}. Nothing is lost: beat or a worker sends them when it is back."
     if not sent.workers:

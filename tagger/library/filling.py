@@ -42,7 +42,9 @@ NAMED = 20
 """Places that a run names; the others it leaves out."""
 
 ATTEMPTS = 5
-"""So often is a request tried whose places do not answer, or whose fillers died."""
+"""So often is a request tried whose places do not answer."""
+FILLERS = 20
+"""So many processes may end while they see to a request, by its fault or not."""
 PAUSE = timedelta(seconds=20)
 """How long it waits in between."""
 
@@ -78,6 +80,8 @@ class Ask:
     what: tuple[What, ...] = ()
     outcomes: tuple[OutcomeKind, ...] = ()
     retry_failed: bool = False
+    streamed: bool = False
+    """Whether there are more items, which only the process that reads them has."""
 
     def to_json(self) -> str:
         """As it is kept in the run's row."""
@@ -102,6 +106,7 @@ class Ask:
             what=tuple(map(What, kept["what"])),
             outcomes=tuple(map(OutcomeKind, kept["outcomes"])),
             retry_failed=kept["retry_failed"],
+            streamed=kept["streamed"],
         )
 
     @property
@@ -196,8 +201,9 @@ def fill(
     ``stream`` are items more, of which those that cannot be had are counted and left out; of the ask's
     own, one that cannot be had refuses all.
 
-    Raises as :func:`check`, before anything is written; and :class:`SourceError` when a place does not
-    answer: the ask is kept then, and tried again by :func:`fill_next`.
+    Raises as :func:`check`, before anything is written; :class:`SourceError` when a place does not answer
+    (the ask is kept then, and tried again by :func:`fill_next`); and :class:`SettingsError` when the run is
+    cancelled meanwhile.
     """
     check(ask, roots)
     model = versions.register(database, versions.choose(database, ask.model))
@@ -207,7 +213,7 @@ def fill(
 
         def work(connection: Connection) -> Request:
             opening = _opening(ask, model, list(map(_short, first)))
-            run_id, body = runs.open_run(connection, opening), ask.to_json()
+            run_id, body = runs.open_run(connection, opening), replace(ask, streamed=bool(first)).to_json()
             return Request(runs.request(connection, run_id, body, lease.id), run_id, body, 1)
 
         request = database.write(work)
@@ -218,12 +224,24 @@ def fill(
             raise
 
 
-def fill_next(database: Database, roots: Roots) -> Filled | None:
+class _ToldToStopError(Exception):
+    """The process is to end."""
+
+
+def fill_next(
+    database: Database, roots: Roots, stopping: Callable[[], bool] = lambda: False
+) -> Filled | None:
     """Add to its run what was asked for the longest ago and nobody sees to; None if there is nothing.
 
     What cannot be had is left out, and said in the result and in the run. A place that does not answer
-    is asked again later, so often and no more: what is asked for may also be what ended others.
+    is asked again later, so often and no more: what is asked for may also be what ended others. Once
+    ``stopping`` says so, the rest is left to others, and None returned.
     """
+
+    def watch(filled: Filled) -> None:
+        if stopping():
+            raise _ToldToStopError
+
     if not database.read(runs.waiting_requests):
         return None
     with Lease(database, Role.FILL) as lease:
@@ -233,7 +251,12 @@ def fill_next(database: Database, roots: Roots) -> Filled | None:
         try:
             ask = Ask.from_json(request.body)
             model = versions.register(database, versions.choose(database, ask.model))
-            return _answer(database, request, ask, model, roots, (), _unwatched)
+            return _answer(database, request, ask, model, roots, (), watch)
+        except _ToldToStopError:
+            database.write(partial(runs.return_request, request_id=request.id))
+            return None
+        except SettingsError as fault:  # cancelled meanwhile
+            return Filled(request.run_id, "", warnings=[str(fault)])
         except (SourceError, ModelError) as fault:  # or what only another version of this program knows
             return _given_up_or_put_off(database, request, Filled(request.run_id, ""), fault)
 
@@ -264,13 +287,12 @@ def _answer(
     """Fill, and note that it is done; raises :class:`SourceError` when a place does not answer."""
     filled = Filled(request.run_id, model.name)
     before = database.read(partial(runs.find_run, run_id=request.run_id)).total
-    if request.attempts > ATTEMPTS:
+    if request.attempts > FILLERS:
         filled.warnings.append(f"given up: {request.attempts - 1} processes ended while they saw to it")
     else:
-        try:
-            _Filling(database, ask, model, roots, filled, watch).fill(stream)
-        except SettingsError as fault:  # cancelled meanwhile
-            filled.warnings.append(str(fault))
+        _Filling(database, ask, model, roots, filled, watch).fill(stream)
+    if ask.streamed:
+        filled.warnings.append("who enqueued it ended before the list was read to its end: enqueue it again")
     filled.wanted = database.read(partial(runs.find_run, run_id=request.run_id)).total - before
     _close(database, request, filled)
     return filled

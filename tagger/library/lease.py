@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tagger.errors import DatabaseUnavailable
 from tagger.store import ledger, outcomes, owners, runs
@@ -15,6 +15,8 @@ from tagger.store.session import Database
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+T = TypeVar("T")
 
 
 class Lease:
@@ -38,6 +40,7 @@ class Lease:
         self._report = report
         self._lost = lost
         self._stop = threading.Event()
+        self._replacing = threading.Lock()
         self._beat = threading.Thread(target=self._renew, name="tagger-lease", daemon=True)
         self.id = self._open()
 
@@ -51,6 +54,20 @@ class Lease:
         self._stop.set()
         self._beat.join()
         self._database.write(lambda connection: ledger.hand_back(connection, self.id))
+
+    def under(self, work: Callable[[Connection, int], T]) -> T:
+        """Do ``work`` in a transaction in which the lease, by its id, is certainly held.
+
+        One that was taken back meanwhile (the machine slept) is replaced first.
+        """
+
+        def held(connection: Connection) -> tuple[T] | None:
+            lease_id = self.id
+            return (work(connection, lease_id),) if ledger.renew_lease(connection, lease_id) else None
+
+        while (done := self._database.write(held)) is None:
+            self._replace()
+        return done[0]
 
     def let_go(self) -> int:
         """Give back what is claimed and was not done; how much that was."""
@@ -66,6 +83,13 @@ class Lease:
             lambda connection: ledger.open_lease(connection, owner, self._role, self._name)
         )
 
+    def _replace(self) -> None:
+        with self._replacing:  # the heartbeat and a claim may find it gone at one time
+            gone = self.id
+            if not self._database.write(lambda connection: ledger.renew_lease(connection, gone)):
+                self.id = self._open()
+                self._lost()
+
     def _renew(self) -> None:
         while not self._stop.wait(ledger.LEASE_SECONDS / 4):
             # A database that is away for a moment is asked again at the next beat; one that stays
@@ -79,8 +103,7 @@ class Lease:
         if not held:
             # The machine slept for too long: what this lease held is another's by now, and its
             # results will be turned away. Claim under a new one from here on.
-            self.id = self._open()
-            self._lost()
+            self._replace()
 
 
 def free_dead(database: Database) -> None:

@@ -193,7 +193,7 @@ class Workshop:
 
     def claim(self, claim: Callable[[Connection, int, int], list[ImageRef]]) -> list[ImageRef]:
         """Claim images by a function of connection, model id and lease id."""
-        return self._database.write(lambda connection: claim(connection, self.model.id, self._lease.id))
+        return self._lease.under(lambda connection, lease_id: claim(connection, self.model.id, lease_id))
 
     def run(
         self,
@@ -258,6 +258,7 @@ class Workshop:
             for outcome in group
             if outcome.kind in (OutcomeKind.MISSING, OutcomeKind.UNREADABLE)
         }
+        unknown = self._of_unknown_roots(group)
         away = gone_away(self._places, self._roots, lacking) if lacking else {}
         if away and self._equipment.tries == 1:
             place = shown(next(iter(away.values())))
@@ -265,7 +266,14 @@ class Workshop:
                 f"{place} went away while its images were read; those that are left stay pending: mount it "
                 "again and run the same command"
             )
-        return {lacking[uri] for uri in away}
+        return {lacking[uri] for uri in away} | unknown
+
+    def _of_unknown_roots(self, group: Sequence[Outcome]) -> set[int]:
+        """Images of roots that are not set up on this machine, and perhaps on others."""
+        if self._equipment.tries == 1:
+            return set()
+        suspects = [outcome.image_id for outcome in group if outcome.kind is OutcomeKind.OUTSIDE]
+        return {image_id for image_id in suspects if not self._roots.knows(self._refs[image_id].uri)}
 
     def _record(self, connection: Connection, group: Sequence[Outcome]) -> Written:
         engine = self.engine

@@ -47,6 +47,10 @@ class OutsideRootsError(SourceError):
     """The path or URI does not lead to a place beneath the roots."""
 
 
+class UnknownRootError(OutsideRootsError):
+    """The URI is of a named root that this machine does not know; another may."""
+
+
 class RootState(StrEnum):
     """Whether a place can be believed when it shows no file: only ``PRESENT`` can."""
 
@@ -211,6 +215,16 @@ class Roots:
             raise _outside(address.uri)
         return address
 
+    def knows(self, uri: str) -> bool:
+        """Whether the URI is not of a named root that is unknown on this machine."""
+        try:
+            self.place_of(uri)
+        except UnknownRootError:
+            return False
+        except SourceError:
+            return True
+        return True
+
     def allows(self, address: Address) -> bool:
         """Whether an address lies beneath the roots."""
         return any(root.contains(address) for root in self.remote)
@@ -277,7 +291,7 @@ class Roots:
         for root in self.items:
             if root.name == name:
                 return root
-        raise OutsideRootsError(f"no root is called {shown(name)!r} on this machine (TAGGER_ROOTS)")
+        raise UnknownRootError(f"no root is called {shown(name)!r} on this machine (TAGGER_ROOTS)")
 
 
 def quote_path(path: Path | str) -> str:

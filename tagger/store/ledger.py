@@ -138,8 +138,10 @@ def want_again(
         finished = TaggingRow.outcome.is_not(None)
     else:
         finished = TaggingRow.outcome.in_([kind.value for kind in outcomes])
+    # Tried again, the same bytes may come to the same; changed ones never come to what was.
+    before = TaggingRow.outcome if outcomes is not None else None
     again = connection.execute(
-        update(TaggingRow).where(*where, finished).values({**_AS_NEW, "run_id": run_id})
+        update(TaggingRow).where(*where, finished).values({**_AS_NEW, "run_id": run_id, "previous": before})
     ).rowcount
     if run_id is not None:
         runs.grow(connection, run_id, again)
@@ -154,6 +156,7 @@ _AS_NEW: dict[str, Any] = {
     "deaths": 0,
     "not_before": None,
     "lease_id": None,
+    "previous": None,
 }
 """A tagging that nobody has begun."""
 

@@ -134,8 +134,8 @@ class Request:
 
 
 def open_run(connection: Connection, opening: Opening) -> int:
-    """Begin a run, or go on with the unfinished one of that name; its id."""
-    if opening.name is not None and (found := _unfinished(connection, opening.name)) is not None:
+    """Begin a run, or go on with the unfinished one of that name, model and priority; its id."""
+    if opening.name is not None and (found := _unfinished(connection, opening)) is not None:
         return found
     return connection.execute(
         insert(RunRow)
@@ -155,12 +155,17 @@ def open_run(connection: Connection, opening: Opening) -> int:
     ).scalar_one()
 
 
-def _unfinished(connection: Connection, name: str) -> int | None:
+def _unfinished(connection: Connection, opening: Opening) -> int | None:
     exclusive(connection, _NAMES)
     return connection.execute(
         locked(
             connection,
-            select(RunRow.id).where(RunRow.name == name, RunRow.finished_at.is_(None)),
+            select(RunRow.id).where(
+                RunRow.name == opening.name,
+                RunRow.model_id == opening.model_id,
+                RunRow.priority == opening.priority.value,
+                RunRow.finished_at.is_(None),
+            ),
             of=RunRow,
         )
     ).scalar()
@@ -215,6 +220,15 @@ def put_off_request(connection: Connection, request_id: int, delay: timedelta) -
         update(RequestRow)
         .where(RequestRow.id == request_id)
         .values(lease_id=None, not_before=now(connection) + delay)
+    )
+
+
+def return_request(connection: Connection, request_id: int) -> None:
+    """Leave a request to others at once: whoever had it was told to stop, so that it was no attempt."""
+    connection.execute(
+        update(RequestRow)
+        .where(RequestRow.id == request_id)
+        .values(lease_id=None, attempts=RequestRow.attempts - 1)
     )
 
 
@@ -366,13 +380,13 @@ def pause(connection: Connection, run_id: int) -> None:
 
     Raises :class:`NotFound` or :class:`SettingsError` when there is no such run to be paused.
     """
-    _require(connection, run_id, "pause")
+    _require(connection, run_id, "pause", RunState.RUNNING)
     connection.execute(update(RunRow).where(RunRow.id == run_id).values(state=RunState.PAUSED.value))
 
 
 def resume(connection: Connection, run_id: int) -> None:
     """Go on with a run that was paused; raises as :func:`pause`."""
-    _require(connection, run_id, "resume")
+    _require(connection, run_id, "resume", RunState.PAUSED)
     connection.execute(
         update(RunRow)
         .where(RunRow.id == run_id)
@@ -383,14 +397,25 @@ def resume(connection: Connection, run_id: int) -> None:
 def cancel(connection: Connection, run_id: int) -> int:
     """Want no more what is pending of the run; how many images that were.
 
-    What is being worked on is turned away when it comes. An image that is unwanted in this way is
-    wanted again by the next scan or enqueuing that meets it. Raises as :func:`pause`.
+    What is being worked on is turned away when it comes. What was to be tried again ends as it was; any
+    other is wanted again by the next scan or enqueuing that meets it. Raises as :func:`pause`.
     """
     _require(connection, run_id, "cancel")
     connection.execute(delete(RequestRow).where(RequestRow.run_id == run_id))
-    gone = connection.execute(
-        delete(TaggingRow).where(TaggingRow.run_id == run_id, TaggingRow.outcome.is_(None))
+    left = and_(TaggingRow.run_id == run_id, TaggingRow.outcome.is_(None))
+    kept = connection.execute(
+        update(TaggingRow)
+        .where(left, TaggingRow.previous.is_not(None))
+        .values(
+            outcome=TaggingRow.previous,
+            reason=f"as it was before run {run_id}, which was cancelled",
+            finished_at=now(connection),
+            previous=None,
+            lease_id=None,
+            not_before=None,
+        )
     ).rowcount
+    gone = kept + connection.execute(delete(TaggingRow).where(left)).rowcount
     connection.execute(
         update(RunRow)
         .where(RunRow.id == run_id)
@@ -399,7 +424,7 @@ def cancel(connection: Connection, run_id: int) -> int:
     return gone
 
 
-def _require(connection: Connection, run_id: int, deed: str) -> None:
+def _require(connection: Connection, run_id: int, deed: str, state: RunState | None = None) -> None:
     row = connection.execute(
         locked(
             connection,
@@ -413,6 +438,8 @@ def _require(connection: Connection, run_id: int, deed: str) -> None:
         raise SettingsError(f"run {run_id} is over ({row.state}): there is nothing to {deed}")
     if row.kind == RunKind.TAG:
         raise SettingsError(f"run {run_id} is a `tagger tag` of somebody's: end it there, with Ctrl-C")
+    if state is not None and row.state != state:
+        raise SettingsError(f"run {run_id} is {row.state}: there is nothing to {deed}")
 
 
 _ASKED = exists().where(RequestRow.run_id == RunRow.id)

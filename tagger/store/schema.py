@@ -180,6 +180,8 @@ class RunRow(Base):
         Index(
             "uq_runs_name",
             "name",
+            "model_id",
+            "priority",
             unique=True,
             sqlite_where=text("finished_at IS NULL"),
             postgresql_where=text("finished_at IS NULL"),
@@ -261,7 +263,8 @@ class TaggingRow(Base):
 
     ``attempts`` counts how often work on it began, ``deaths`` how often a process died with this
     image alone in hand. ``run_id`` is the run that wants it; ``not_before`` says until when it is not
-    to be sent to a worker (again): it has been sent, or is put off.
+    to be sent to a worker (again): it has been sent, or is put off. ``previous`` is the outcome that is
+    tried again, for as long as it is pending.
     """
 
     __tablename__ = "taggings"
@@ -304,6 +307,7 @@ class TaggingRow(Base):
     deaths: Mapped[int] = mapped_column(Integer, server_default="0")
     not_before: Mapped[datetime | None] = mapped_column(Moment)
     run_id: Mapped[int | None] = mapped_column(BigInt, _fk("runs.id", "SET NULL"))
+    previous: Mapped[str | None] = mapped_column(Name)
     outcome: Mapped[str | None] = mapped_column(Name)
     reason: Mapped[str | None] = mapped_column(Text)
     content_id: Mapped[int | None] = mapped_column(BigInt, _fk("contents.id", "SET NULL"), index=True)

@@ -40,6 +40,18 @@ PATIENCE_SECONDS = 600
 _CONFLICTS = ("40P01", "40001")
 """SQLSTATE of a deadlock and of a failed serialisation: the transaction is to be done again."""
 
+_PUNCTUAL: dict[str, Any] = {
+    "options": "-c idle_in_transaction_session_timeout=15s -c lock_timeout=60s",
+    "connect_timeout": 10,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""For PostgreSQL. Who stops in the midst of a transaction (a frozen machine, a sleeping laptop) would hold
+its locks for ever, and with them everybody else: the server ends its session, and fencing its work. Who
+waits for a lock begins anew; a connection that has gone silent is given up."""
+
 _NETWORK = {"nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afpfs", "9p", "fuse.sshfs", "webdav"}
 """File systems on which SQLite's WAL must not be used: it needs memory shared between processes."""
 
@@ -122,7 +134,8 @@ def open_database(place: str) -> Database:
     if url.get_backend_name() == "sqlite":
         return Database(_sqlite(url))
     if url.get_backend_name() == "postgresql":
-        return Database(create_engine(url, pool_pre_ping=True, pool_timeout=POOL_SECONDS))
+        patience = {"pool_pre_ping": True, "pool_timeout": POOL_SECONDS}
+        return Database(create_engine(url, connect_args=_PUNCTUAL, **patience))
     raise DatabaseError(f"{url.get_backend_name()} is not supported: use a sqlite or postgresql URL")
 
 
