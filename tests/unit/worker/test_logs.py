@@ -139,7 +139,7 @@ def test_no_file_name_forges_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert first.endswith("read a.jpg") and second.startswith("    2026") and "\x1b" not in second
 
 
-@pytest.mark.parametrize("value", [float("nan"), "\udcff", b"x", 10**30, [float("inf")]])
+@pytest.mark.parametrize("value", [float("nan"), "\udcff", b"x", 10**30, [float("inf")]], ids=ascii)
 def test_any_value_can_be_written(value: object, capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("json")
     with logs.context(value=value):
