@@ -185,10 +185,9 @@ def _post(role: str, number: int, environment: dict[str, str]) -> Post:
     return Post(f"{role} {number}", command, environment)
 
 
-_MALLOC = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "131072"}
-"""For glibc, so that a process which runs for months keeps its size. Threads come and go with each chunk,
-and each would leave a heap of its own half used; and pixels, which are large and short-lived, would
-leave holes between small things that stay, if they came from the heap."""
+_MALLOC = {"MALLOC_ARENA_MAX": "2"}
+"""For glibc, so that a process which runs for months keeps its size: threads come and go with each chunk,
+and each would leave a heap of its own half used."""
 
 
 def _environment(settings: Settings) -> dict[str, str]:
