@@ -128,7 +128,7 @@ def status(
         raise typer.BadParameter("a program asks again by itself: --watch or --json")
     with open_library(settings) as database:
         if watch:
-            with suppress(KeyboardInterrupt), Live(console=out, auto_refresh=False) as live:
+            with suppress(KeyboardInterrupt), Live(console=out, auto_refresh=False, screen=True) as live:
                 while True:
                     live.update(_view(database, settings), refresh=True)
                     time.sleep(WATCH_SECONDS)

@@ -381,7 +381,8 @@ class _Filling:
         before = replace(census.tally)
         census.observe([_seen(one, known) for one in files])
         self.filled.tally += census.tally - before
-        self._name([one for one in files if isinstance(one, Refused)])
+        refused = [one for one in files if isinstance(one, Refused)]
+        self._name([one for one in refused if one.kind not in _ELSEWHERE or one.uri in known])
         return sorted(folders)
 
     def _away(self, known: Sequence[str]) -> set[str]:

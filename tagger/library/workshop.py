@@ -103,12 +103,13 @@ class _Writing:
 
     def take(self) -> Written | None:
         """What was just committed; the next group is begun when it is due. Raises what went wrong."""
-        written = None
         if self._under_way is not None and self._under_way.done():
-            written, self._under_way = self._under_way.result(), None
+            # No new one is begun before the caller knows: what it notes with that builds on this.
+            under_way, self._under_way = self._under_way, None
+            return under_way.result()
         if self._under_way is None and self._is_due():
             self._begin()
-        return written
+        return None
 
     def flush(self) -> None:
         """Write all that is left, and put it with what was late."""

@@ -77,7 +77,8 @@ def want(connection: Connection, model_id: int, image_ids: Sequence[int], run_id
     """Want these images from this model; those that are wanted already stay as they are.
 
     With ``run_id`` they are that run's, and so are those that are pending for no run, or for one that
-    is paused or less urgent. The caller is the only one who wants (:func:`tagger.store.counts.guard`).
+    is paused or less urgent, if somebody asks for just these. The caller is the only one who wants
+    (:func:`tagger.store.counts.guard`).
     """
     if not image_ids:
         return
@@ -96,7 +97,10 @@ def want(connection: Connection, model_id: int, image_ids: Sequence[int], run_id
 def _adopt(connection: Connection, model_id: int, image_ids: Sequence[int], run_id: int) -> int:
     """Take over what is pending for nobody, or for somebody who can wait longer."""
     urgency = select(RunRow.priority).where(RunRow.id == run_id).scalar_subquery()
+    asked_for = select(RunRow.kind).where(RunRow.id == run_id).scalar_subquery()
     patient = select(RunRow.id).where(
+        # What is found by a scan or the like may be paused, or wait for its hours, for a reason.
+        asked_for == runs.RunKind.ENQUEUE.value,
         RunRow.id != run_id,
         RunRow.finished_at.is_(None),
         or_(RunRow.state == runs.RunState.PAUSED.value, RunRow.priority > urgency),
