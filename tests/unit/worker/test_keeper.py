@@ -11,7 +11,7 @@ import pytest
 
 from tagger.errors import DatabaseUnavailable
 from tagger.library.dispatch import BrokerUnavailable
-from worker.keeper import IDLE_SECONDS, Attention, Keeper, Watchdog
+from worker.keeper import IDLE_SECONDS, STALLED_SECONDS, Attention, Keeper, Watchdog
 
 
 def _until(holds: Callable[[], bool]) -> None:
@@ -119,10 +119,17 @@ class Watched:
             self._dog()
 
     def work(self, seconds: float) -> None:
-        """A message is in hand for so long."""
-        self.attention.busy = True
-        self.pass_time(seconds)
+        """A message is in hand for so long, and a word of it comes every half minute."""
+        self.attention.busy, end = True, self.now + seconds
+        while self.now < end:
+            self.attention.last = self.now
+            self.pass_time(min(30, end - self.now))
         self.attention.busy, self.attention.last = False, self.now
+
+    def hang(self, seconds: float) -> None:
+        """A message is in hand, and nothing is heard of it."""
+        self.attention.busy, self.attention.last = True, self.now
+        self.pass_time(seconds)
 
 
 def test_a_process_ends_when_messages_wait_and_none_comes() -> None:
@@ -147,6 +154,14 @@ def test_a_process_that_works_stays_however_long_its_message_takes() -> None:
     assert not watched.ended, "it has just finished"
     watched.work(60)
     assert not watched.ended
+
+
+def test_a_process_whose_work_does_not_go_on_ends() -> None:
+    watched = Watched()
+    watched.hang(STALLED_SECONDS - 5)
+    assert not watched.ended
+    watched.pass_time(15)
+    assert watched.ended
 
 
 def test_a_process_that_got_one_message_and_then_none_ends() -> None:
