@@ -20,6 +20,7 @@ from tests.conftest import PostgresServer
 from tests.photos import commented_jpeg, distinct_jpegs
 
 from .conftest import PHOTOS, Broker, Stack, assert_whole, until
+from .test_messages import ENQUEUE, REQUESTS, send
 
 BAD_DECODERS = Path(__file__).parents[1] / "bad_decoders"
 Expected = Mapping[str, Any]
@@ -78,11 +79,8 @@ def test_the_broker_is_killed_and_comes_back_empty(
     stack.until_all_done()
     assert_whole(stack, expected)
     # And it goes on consuming.
-    stack.run("retry", "--outcome", "corrupt")
-    photo = commented_jpeg(stack.folder / "late.jpg", "late")
-    root = f"{stack.env['TAGGER_ROOTS']},late={stack.folder}"
-    stack.with_env(TAGGER_ROOTS=root).run("enqueue", photo)
-    until(lambda: stack.one("SELECT COUNT(*) FROM taggings WHERE attempts > 0") > PHOTOS, 60, stack.logs)
+    send(broker, REQUESTS, ENQUEUE, {"paths": [str(library / "000001.jpg")], "run": "late"})
+    until(lambda: stack.one("SELECT COUNT(*) FROM runs WHERE name = 'late'") == 1, 60, stack.logs)
 
 
 def test_postgresql_is_restarted_while_all_work(
