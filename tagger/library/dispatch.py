@@ -65,7 +65,7 @@ def dispatch(database: Database, queue: Queue, *, bulk: bool = True) -> Sent:
     """One pass: free what the dead held, end runs that are done, top up the queue.
 
     ``bulk`` is false outside of the hours for heavy work. Raises :class:`BrokerUnavailable`; what was
-    not sent is due at once.
+    not sent is due at once; what has died before, after its half minute.
     """
     free_dead(database)
     workers = database.read(ledger.workers)

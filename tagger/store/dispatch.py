@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
@@ -141,20 +141,19 @@ def _select(
 def _mark(connection: Connection, chunks: Sequence[Chunk]) -> None:
     until = now(connection) + timedelta(seconds=SENT_SECONDS)
     for chunk in chunks:
-        model_id = select(ModelRow.id).where(ModelRow.name == chunk.model).scalar_subquery()
-        for start in range(0, len(chunk.image_ids), GROUP):
-            connection.execute(
-                update(TaggingRow)
-                .where(
-                    TaggingRow.model_id == model_id,
-                    TaggingRow.image_id.in_(chunk.image_ids[start : start + GROUP]),
-                )
-                .values(not_before=until)
-            )
+        _send_not_before(connection, chunk, until)
 
 
 def unsend(connection: Connection, chunk: Chunk) -> None:
-    """The chunk could not be sent after all: it is due at once."""
+    """The chunk is not worked on after all: what nobody has begun of it is due at once."""
+    # What is put off, or has ended a process, has its own time.
+    unbegun = and_(TaggingRow.lease_id.is_(None), TaggingRow.outcome.is_(None), TaggingRow.attempts == 0)
+    _send_not_before(connection, chunk, now(connection), unbegun)
+
+
+def _send_not_before(
+    connection: Connection, chunk: Chunk, moment: datetime, *where: ColumnElement[bool]
+) -> None:
     model_id = select(ModelRow.id).where(ModelRow.name == chunk.model).scalar_subquery()
     for start in range(0, len(chunk.image_ids), GROUP):
         connection.execute(
@@ -162,9 +161,7 @@ def unsend(connection: Connection, chunk: Chunk) -> None:
             .where(
                 TaggingRow.model_id == model_id,
                 TaggingRow.image_id.in_(chunk.image_ids[start : start + GROUP]),
-                TaggingRow.lease_id.is_(None),
-                TaggingRow.outcome.is_(None),
-                TaggingRow.attempts == 0,  # what is put off has its own time
+                *where,
             )
-            .values(not_before=now(connection))
+            .values(not_before=moment)
         )
