@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from tagger import pipeline
 from tagger.engines import Engine, select_engine
 from tagger.errors import SourceError
+from tagger.library.known import KnownContents
 from tagger.library.lease import Lease
 from tagger.library.survey import Place, gone_away, moved_away, shown
 from tagger.library.versions import Choice
@@ -176,9 +177,11 @@ class Workshop:
 
     def __enter__(self) -> Workshop:
         with self._open as opened:  # what has started is ended if the rest cannot be
+            known = KnownContents(self._database, self.model.id)
+            opened.callback(known.close)
             loaders = opened.enter_context(self._start_loaders())
             self.engine = opened.enter_context(self._start_engine())
-            self._stages = self._make_stages(loaders)
+            self._stages = self._make_stages(loaders, known)
             self._open = opened.pop_all()
         return self
 
@@ -331,7 +334,7 @@ class Workshop:
             precision=self._equipment.precision,
         )
 
-    def _make_stages(self, loaders: Loaders) -> Stages:
+    def _make_stages(self, loaders: Loaders, known: KnownContents) -> Stages:
         spec, taxonomy = self._choice.spec, self._choice.taxonomy
         keys = [label.key for label in taxonomy.labels]
         scorer = TagScorer(taxonomy, keys, spec.floor, spec.kind)
@@ -342,15 +345,9 @@ class Workshop:
             temperature=spec.temperature,
             tags=lambda scores: scorer(scores.probabilities),
             labels=lambda scores: top_labels(scores.probabilities, spec.floor),
-            known=self._known,
+            known=known,
             meter=self._equipment.meter,
         )
-
-    def _known(self, digest: bytes) -> OutcomeKind | None:
-        found = self._database.read(
-            lambda connection: outcomes.known_contents(connection, self.model.id, [digest])
-        )
-        return found.get(digest)
 
 
 def _network(spec: ModelSpec) -> nn.Module:

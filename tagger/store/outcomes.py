@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, exists, select, update
+from sqlalchemy import Connection, Integer, Select, and_, bindparam, delete, exists, select, update
 
 from tagger.store import counts, runs
-from tagger.store.catalog import insert_or_ignore
+from tagger.store.catalog import insert_numbers, insert_or_ignore
 from tagger.store.ledger import PASSING, want_again
 from tagger.store.runs import Gain
 from tagger.store.schema import (
@@ -61,13 +61,26 @@ def known_contents(
     connection: Connection, model_id: int, digests: Sequence[bytes]
 ) -> dict[bytes, OutcomeKind]:
     """Which of these contents the model has tagged already, and whether it found anything."""
-    found = exists().where(TagScoreRow.content_id == ContentRow.id, TagScoreRow.model_id == model_id)
-    rows = connection.execute(
-        select(ContentRow.digest, found)
-        .join(ClassScoreRow, ClassScoreRow.content_id == ContentRow.id)
-        .where(ContentRow.digest.in_(digests), ClassScoreRow.model_id == model_id, ClassScoreRow.rank == 1)
-    )
+    rows = connection.execute(_KNOWN, {"model": model_id, "digests": digests})
     return {digest: OutcomeKind.OK if tags else OutcomeKind.EMPTY for digest, tags in rows}
+
+
+def _known() -> Select[bytes, bool]:
+    model_id = bindparam("model", type_=Integer)
+    tags = exists().where(TagScoreRow.content_id == ContentRow.id, TagScoreRow.model_id == model_id)
+    return (
+        select(ContentRow.digest, tags)
+        .join(ClassScoreRow, ClassScoreRow.content_id == ContentRow.id)
+        .where(
+            ContentRow.digest.in_(bindparam("digests", expanding=True)),
+            ClassScoreRow.model_id == model_id,
+            ClassScoreRow.rank == 1,
+        )
+    )
+
+
+_KNOWN = _known()
+"""Made once: it is asked of every image, and making it costs more than the answer."""
 
 
 def settle(connection: Connection, model_id: int, failures: Mapping[int, tuple[OutcomeKind, str]]) -> None:
@@ -280,10 +293,8 @@ def _add_scores(
         for content_id, outcome in scored.items()
         for tag in outcome.tags
     ]
-    if labels:
-        connection.execute(insert_or_ignore(connection, ClassScoreRow), labels)
-    if tags:
-        connection.execute(insert_or_ignore(connection, TagScoreRow), tags)
+    insert_numbers(connection, ClassScoreRow, labels)
+    insert_numbers(connection, TagScoreRow, tags)
 
 
 def _tag_ids(connection: Connection, names: set[str]) -> dict[str, int]:

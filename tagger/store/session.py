@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -114,6 +114,10 @@ class Database:
 
         return _patient(once)
 
+    def inquiry(self) -> Inquiry:
+        """A way to ask many small questions, one after the other."""
+        return Inquiry(self)
+
     @contextmanager
     def session(self) -> Iterator[Connection]:
         """One connection held over several writing transactions, which the caller begins."""
@@ -123,6 +127,42 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+class Inquiry:
+    """Questions of one statement each, on a connection that is kept: no transaction goes on between
+    two of them. Four times as quick as :meth:`Database.read`. For one thread at a time."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: Connection | None = None
+
+    def __call__(self, question: Callable[[Connection], T]) -> T:
+        """Ask, again while the database is away; raises as :meth:`Database.read`."""
+        return _patient(lambda: self._ask(question))
+
+    def _ask(self, question: Callable[[Connection], T]) -> T:
+        try:
+            with _translated(self._database):
+                connection = self._connection = self._connection or self._connect()
+                answer = question(connection)
+                connection.rollback()  # on PostgreSQL there is nothing to end, and nothing is sent
+                return answer
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect(self) -> Connection:
+        engine = self._database.engine
+        if not self._database.is_sqlite:
+            engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        return engine.connect().execution_options(tagger_reads=True)
+
+    def close(self) -> None:
+        """Let the connection go."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
 
 def open_database(place: str) -> Database:
@@ -234,6 +274,8 @@ def _on_network(file: Path) -> bool:
 
 
 def _patient(attempt: Callable[[], T]) -> T:
+    with suppress(DatabaseUnavailable):  # as a rule it is there, and no loop need be set up
+        return attempt()
     return Retrying(
         retry=retry_if_exception_type(DatabaseUnavailable),
         wait=wait_random_exponential(multiplier=0.1, max=5),

@@ -36,6 +36,7 @@ from sqlalchemy import Connection, text
 from tagger.library import lookup, versions
 from tagger.library.dispatch import DEPTH, dispatch
 from tagger.library.filling import Ask, fill
+from tagger.library.known import KnownContents
 from tagger.library.workshop import GROUP as WRITTEN
 from tagger.settings import load_settings
 from tagger.sources import Roots
@@ -415,6 +416,7 @@ class Player:
 
     def __init__(self, database: Database, model: Model, choice: versions.Choice) -> None:
         self._database, self._model = database, model
+        self._known = KnownContents(database, model.id)
         keys = [label.key for label in choice.taxonomy.labels]
         probabilities = _probabilities(len(keys))
         self._tags = TagScorer(choice.taxonomy, keys, choice.spec.floor, "softmax")(probabilities)
@@ -433,13 +435,11 @@ class Player:
             group = [self._outcome(ref) for ref in refs[start : start + WRITTEN]]
             with _timed(costs, "look_up"):
                 for outcome in group:
-                    self._database.read(partial(self._known, outcome.digest))
+                    assert outcome.digest is not None
+                    self._known(outcome.digest)
             with _timed(costs, "write"):
                 self._database.write(partial(self._record, lease_id, group))
         return len(refs)
-
-    def _known(self, digest: bytes, connection: Connection) -> dict[bytes, OutcomeKind]:
-        return outcomes.known_contents(connection, self._model.id, [digest])
 
     def _record(self, lease_id: int, group: Sequence[Outcome], connection: Connection) -> None:
         provenance = Provenance("openvino", "f32", "pillow")

@@ -1,0 +1,58 @@
+"""Which contents a model knows already: asked from many threads, answered in groups.
+
+Every image is asked about as soon as its bytes are hashed, so the question must cost next to nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from concurrent.futures import Future
+from functools import partial
+
+from tagger.store import outcomes
+from tagger.store.session import Database
+from tagger.values import OutcomeKind
+
+
+class KnownContents:
+    """What contents already came to under a model, by their digests.
+
+    Whoever asks while a question is under way waits for the next one, which asks for all who wait:
+    the more threads there are, the more answers come with each round trip.
+    """
+
+    def __init__(self, database: Database, model_id: int) -> None:
+        self._inquiry = database.inquiry()
+        self._model_id = model_id
+        self._waiting: deque[tuple[bytes, Future[OutcomeKind | None]]] = deque()
+        self._asking = threading.Lock()
+
+    def __call__(self, digest: bytes) -> OutcomeKind | None:
+        """The outcome of these bytes, or None; raises :class:`DatabaseUnavailable`."""
+        answer: Future[OutcomeKind | None] = Future()
+        self._waiting.append((digest, answer))
+        with self._asking:
+            if not answer.done():
+                self._ask([self._waiting.popleft() for _ in range(len(self._waiting))])
+        return answer.result()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for the next question."""
+        return len(self._waiting)
+
+    def close(self) -> None:
+        """Let the connection go; nobody may ask any more."""
+        self._inquiry.close()
+
+    def _ask(self, waiting: list[tuple[bytes, Future[OutcomeKind | None]]]) -> None:
+        digests = [digest for digest, _ in waiting]
+        try:
+            known = self._inquiry(partial(outcomes.known_contents, model_id=self._model_id, digests=digests))
+        except BaseException as fault:
+            for _, answer in waiting:
+                answer.set_exception(fault)
+            return
+        for digest, answer in waiting:
+            answer.set_result(known.get(digest))
