@@ -6,7 +6,17 @@ no exception but a value (:class:`tagger.values.LoadFailure`); these are for wha
 
 from __future__ import annotations
 
-from typing import ClassVar
+import re
+from typing import ClassVar, Final
+
+_PASSWORDS: Final = (
+    # Brokers and databases are also named with a / or an @ in the password: up to the last @, then.
+    re.compile(r"(?<!http)(?<!https)(://[^\s:@/]*):\S{0,300}@"),
+    # An image at https://host:8080/a@b has none.
+    re.compile(r"(://[^\s:@/]*):[^\s/]*@"),
+)
+_KEYWORD: Final = re.compile(r"(\bpassword\s*=\s*)(?:'[^']*'|[^\s'&,;)]+)", re.IGNORECASE)
+"""As libpq is told, and quotes it."""
 
 
 class TaggerError(Exception):
@@ -61,3 +71,11 @@ class OutOfMemory(EngineError):
     """The device has no memory for a batch of this size; a smaller one may fit."""
 
     transient = True
+
+
+def masked(text: str) -> str:
+    """The text with ``***`` for the passwords in it: ``redis://user:***@host``."""
+    if "://" in text:
+        for pattern in _PASSWORDS:
+            text = pattern.sub(r"\1:***@", text)
+    return _KEYWORD.sub(r"\1***", text)

@@ -11,13 +11,14 @@ import os
 from datetime import datetime, time
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from cronsim import CronSim, CronSimError
 from platformdirs import user_cache_path, user_data_path
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from tagger.errors import SettingsError
+from tagger.errors import SettingsError, masked
 from tagger.values import EngineName, Limits, Precision
 
 
@@ -131,6 +132,20 @@ class Settings(BaseSettings):
             raise ValueError("two different times; without any, bulk work always runs")
         return value
 
+    @field_validator("broker_url")
+    @classmethod
+    def _is_broker(cls, value: str | None) -> str | None:
+        """Looked at here, since kombu has no word for what is wrong with an address."""
+        if value is not None:
+            try:
+                parts = urlsplit(value)
+                host = parts.hostname if parts.port != 0 else None
+            except ValueError as fault:
+                raise ValueError(f"{fault}; such as redis://:password@host:6379/0") from fault
+            if "://" not in value or (not host and parts.scheme in ("redis", "rediss")):
+                raise ValueError("no address of a broker, such as redis://:password@host:6379/0")
+        return value
+
     @field_validator("scan_cron", "reindex_cron")
     @classmethod
     def _is_cron(cls, value: str | None) -> str | None:
@@ -182,7 +197,7 @@ def _readable(fault: ValueError) -> str:
     if not isinstance(fault, ValidationError):
         return f"the settings cannot be read: {fault}"
     lines = [
-        f"TAGGER_{str(error['loc'][0]).upper()}={error['input']!r}: {error['msg']}"
+        f"TAGGER_{str(error['loc'][0]).upper()}={masked(repr(error['input']))}: {error['msg']}"
         for error in fault.errors()
     ]
     return "settings that cannot be used: " + "; ".join(lines)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from celery import Celery, signals
 from kombu import Queue
 
 from tagger.errors import SettingsError
 from tagger.settings import Settings
-from worker import logs
+from worker import logs, transport
 
 IMAGES = "tagger.images"
 """Chunks of images to be tagged; kept short by the dispatcher."""
@@ -16,12 +18,16 @@ REQUESTS = "tagger.requests"
 
 TAG_CHUNK = "tagger.tag_chunk"
 ENQUEUE = "tagger.enqueue"
+NO_TASK = "none"
+"""Stands for the task's name where what was in a queue was no message."""
 
 signals.setup_logging.connect(logs.already_configured)
 
 
-def make_app(settings: Settings) -> Celery:
+def make_app(settings: Settings, refused: Callable[[], None] | None = None) -> Celery:
     """The application for these settings; nothing is connected yet.
+
+    ``refused`` is called for each thing in a queue that is no message at all.
 
     Raises :class:`SettingsError` when no broker is set, or messages would come back too early.
     """
@@ -31,6 +37,8 @@ def make_app(settings: Settings) -> Celery:
         )
     _require_visibility(settings)
     app = Celery("tagger", broker=settings.broker_url, set_as_current=False)
+    if settings.broker_url.startswith(("redis://", "rediss://")):
+        app.conf.broker_transport = transport.NAME
     app.conf.update(
         task_queues=[Queue(IMAGES), Queue(REQUESTS)],
         task_default_queue=REQUESTS,
@@ -56,6 +64,7 @@ def make_app(settings: Settings) -> Celery:
             "socket_keepalive": True,
             "socket_connect_timeout": 4,
             "health_check_interval": 10,
+            transport.REFUSED: refused or _nothing,
         },
         # Signs of life, speeds and queues are in the database, where one statement shows them all.
         worker_enable_remote_control=False,
@@ -65,6 +74,10 @@ def make_app(settings: Settings) -> Celery:
         enable_utc=True,
     )
     return app
+
+
+def _nothing() -> None:
+    pass
 
 
 def _require_visibility(settings: Settings) -> None:

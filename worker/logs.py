@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType, TracebackType
 from typing import Final, Literal, ParamSpec, TypeVar
 
-from tagger.errors import SettingsError
+from tagger.errors import SettingsError, masked
 
 Format = Literal["text", "json"]
 """How records are written."""
@@ -40,14 +40,6 @@ _LONGEST: Final = 10_000
 _MOST: Final = 1000
 """Entries of one field that is a list: as many image ids as a chunk may have."""
 
-_PASSWORDS: Final = (
-    # Brokers and databases are also named with a / or an @ in the password: up to the last @, then.
-    re.compile(r"(?<!http)(?<!https)(://[^\s:@/]*):\S{0,300}@"),
-    # An image at https://host:8080/a@b has none.
-    re.compile(r"(://[^\s:@/]*):[^\s/]*@"),
-)
-_KEYWORD: Final = re.compile(r"(\bpassword\s*=\s*)(?:'[^']*'|[^\s'&,;)]+)", re.IGNORECASE)
-"""As libpq is told, and quotes it."""
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -95,14 +87,6 @@ def carried(function: Callable[P, T]) -> Callable[P, T]:
         return here.copy().run(function, *args, **kwargs)
 
     return call
-
-
-def masked(text: str) -> str:
-    """The text with ``***`` for the passwords in it: ``redis://user:***@host``."""
-    if "://" in text:
-        for pattern in _PASSWORDS:
-            text = pattern.sub(r"\1:***@", text)
-    return _KEYWORD.sub(r"\1***", text)
 
 
 class _Handler(logging.StreamHandler):  # type: ignore[type-arg]

@@ -23,12 +23,13 @@ from celery.worker import state
 from tenacity import Retrying, retry_if_exception_type, wait_fixed
 
 from tagger.errors import DatabaseUnavailable, SettingsError, TaggerError
+from tagger.library.lease import Lease
 from tagger.settings import Settings, load_settings
 from tagger.sources import Roots
-from tagger.store import migrate
+from tagger.store import ledger, migrate
 from tagger.store.session import Database, open_database
 from worker import logs, metrics, tasks
-from worker.app import ENQUEUE, IMAGES, REQUESTS, TAG_CHUNK, make_app
+from worker.app import ENQUEUE, IMAGES, NO_TASK, REQUESTS, TAG_CHUNK, make_app
 from worker.keeper import DEAF, Attention, Keeper, Watchdog, filling, observing, passing
 from worker.metrics import Metrics
 from worker.producers import CeleryQueue
@@ -64,8 +65,8 @@ def main() -> None:
 
 
 def _run(role: Role, number: int, settings: Settings) -> int:
-    app = make_app(settings)
-    numbers = Metrics(role, (ENQUEUE, TAG_CHUNK))
+    numbers = Metrics(role, (ENQUEUE, TAG_CHUNK, NO_TASK))
+    app = make_app(settings, refused=partial(numbers.refused, NO_TASK))
     name = f"{role}{number}@{socket.gethostname()}"
     roots = Roots.parse(settings.roots)
     with ExitStack() as opened:
@@ -91,6 +92,7 @@ def _run(role: Role, number: int, settings: Settings) -> int:
             stop = runtime.stop
             opened.enter_context(Keeper("tagger-watch", [Watchdog(queue, attention)], WATCH_SECONDS))
         else:
+            opened.enter_context(Lease(database, ledger.Role.BEAT, name))
             opened.enter_context(
                 Keeper(
                     "tagger-observe", [lambda: observing(database, queue, settings, numbers)], OBSERVE_SECONDS

@@ -13,6 +13,7 @@ from celery import Celery
 from kombu.exceptions import ChannelError, OperationalError
 from redis.exceptions import RedisError
 
+from tagger.errors import masked
 from tagger.library.dispatch import BrokerUnavailable, dispatch
 from tagger.library.filling import Ask, Filled, fill
 from tagger.settings import Settings, load_settings
@@ -22,7 +23,6 @@ from tagger.store.dispatch import Chunk
 from tagger.store.runs import RunKind
 from tagger.store.session import open_database
 from worker.app import IMAGES, REQUESTS, TAG_CHUNK, make_app
-from worker.logs import masked
 from worker.messages import arguments_of, run_of_messages
 
 

@@ -28,7 +28,7 @@ from tagger.cli.output import (
     print_json,
     table,
 )
-from tagger.cli.runs import as_data, runs_table
+from tagger.cli.runs import as_data, failures_table, runs_table
 from tagger.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -250,6 +250,8 @@ def _status(report: LibraryStatus, queues: dict[str, int] | str | None, url: str
     parts.append(outcomes)
     if report.workers:
         parts.append(_workers_table(report))
+    if queues is not None:
+        parts.append(_beat(report))
     if isinstance(queues, str):
         parts.append(Text(queues, style="yellow"))
     elif queues is not None:
@@ -259,11 +261,19 @@ def _status(report: LibraryStatus, queues: dict[str, int] | str | None, url: str
     if report.runs:
         parts.append(runs_table(report.runs))
     if report.failures:
-        failures = table("Last failures", "Outcome", "Reason")
-        for uri, outcome, reason in report.failures:
-            failures.add_row(Text(name_of(uri)), outcome, Text(reason))
-        parts.append(failures)
+        parts.append(failures_table(report.failures))
     return Group(*parts)
+
+
+def _beat(report: LibraryStatus) -> Text:
+    """Who keeps the schedule; that nobody does is easily overlooked, since workers go on without."""
+    if report.beats:
+        return Text("Beat: " + ", ".join(report.beats))
+    return Text(
+        "No beat is alive: nothing begins at its time, and work is handed out more slowly "
+        "(`tagger beat` starts one)",
+        style="yellow",
+    )
 
 
 def _workers_table(report: LibraryStatus) -> Table:

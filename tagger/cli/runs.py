@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 
     from tagger.library.filling import Ask, Filled
     from tagger.settings import Settings
+    from tagger.store.queries import Failure
     from tagger.store.runs import Run
 
-app = typer.Typer(help="List, pause, resume and cancel runs.", no_args_is_help=True)
+app = typer.Typer(help="List, show, pause, resume and cancel runs.", no_args_is_help=True)
+
+WIDE = 100
+"""Columns of a terminal that has room for everything."""
 
 RunId = Annotated[int, typer.Argument(metavar="RUN", help="Its number, as `tagger run list` shows it.")]
 
@@ -41,6 +45,32 @@ def list_runs(
         print_json([as_data(run) for run in found])
     else:
         out.print(runs_table(found))
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    run: RunId,
+    failures: Annotated[int, typer.Option(min=0, help="So many of its failures, the last first.")] = 20,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one run: what its images came to, and why some could not be tagged."""
+    from tagger.library import control
+
+    with open_library(settings_of(context, db)) as database:
+        report = control.show_run(database, run, failures)
+    if as_json:
+        data = as_data(report.run) | {"outcomes": dict(report.outcomes)}
+        print_json(data | {"failures": [asdict(failure) for failure in report.failures]})
+        return
+    out.print(runs_table([report.run]))
+    outcomes = table("Outcome", "Photos", numbers=["Photos"])
+    for outcome, images in report.outcomes:
+        outcomes.add_row(outcome, f"{images:,}")
+    out.print(outcomes)
+    if report.failures:
+        out.print(failures_table(report.failures))
 
 
 @app.command()
@@ -139,26 +169,42 @@ def _print_filled(filled: Filled) -> None:
         out.print("Workers see to it (`tagger status --watch`); so does `tagger tag`.", style="dim")
 
 
+def failures_table(failures: Sequence[Failure]) -> Table:
+    """Images that could not be tagged, and why."""
+    failed = table("Last failures", "Outcome", "Reason")
+    for failure in failures:
+        failed.add_row(Text(name_of(failure.uri)), failure.outcome, Text(failure.reason))
+    return failed
+
+
 def runs_table(found: Sequence[Run]) -> Table:
-    """Runs as a person reads them."""
-    numbers = ["Done", "Failed", "Images/s"]
-    runs = table("Run", "Began", "State", "Done", "Failed", "Images/s", "Left", "Places", numbers=numbers)
+    """Runs as a person reads them; on a narrow terminal without the time when they began."""
+    numbers = ["Done", "Failed", "Images/s", "Left"]
+    whole = out.width >= WIDE
+    runs = table("Run", "State", *numbers, *(["Began"] if whole else []), numbers=numbers)
+    for column in runs.columns[1:]:
+        column.no_wrap = True  # the first one has what is long, and gives way
     for run in found:
-        places = run.places.split("\n")
-        shown = [name_of(place) for place in places[:3]] + (
-            [f"and {len(places) - 3} more"] if places[3:] else []
-        )
+        began = f"{run.started_at.astimezone():%Y-%m-%d %H:%M:%S}"
         runs.add_row(
-            f"{run.id} {run.kind}" + (f" {run.name}" if run.name else "") + (", bulk" if run.bulk else ""),
-            f"{run.started_at.astimezone():%Y-%m-%d %H:%M:%S}",
+            _what(run),
             Text(_state(run), style="green" if run.finished_at is None else ""),
             f"{run.done:,}/{run.total:,}",
             f"{run.failed:,}",
             f"{run.rate:,.0f}" if run.rate >= 0.5 else "",
             _left(run.eta_seconds),
-            Text("\n".join(shown)) + Text(f"\n{run.note}" if run.note else "", style="yellow"),
+            *([began] if whole else []),
         )
     return runs
+
+
+def _what(run: Run) -> Text:
+    """A run's number and name, and below what it is of."""
+    name = f"{run.id} {run.kind}" + (f" {run.name}" if run.name else "") + (", bulk" if run.bulk else "")
+    places = [name_of(place) for place in run.places.split("\n") if place]
+    shown = places[:3] + ([f"and {len(places) - 3} more"] if places[3:] else [])
+    below = "".join(f"\n  {place}" for place in shown)
+    return Text(name) + Text(below, style="dim") + Text(f"\n  {run.note}" if run.note else "", style="yellow")
 
 
 def _state(run: Run) -> str:

@@ -1,10 +1,11 @@
-"""A person's hand on runs: list, pause, resume, cancel."""
+"""A person's hand on runs: list, show, pause, resume, cancel."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from tagger.store import counts, runs
+from tagger.store import counts, queries, runs
+from tagger.store.queries import RunReport
 from tagger.store.runs import Run
 from tagger.store.session import Database
 
@@ -12,6 +13,11 @@ from tagger.store.session import Database
 def list_runs(database: Database, limit: int) -> list[Run]:
     """The runs that go on, and the newest ``limit`` of those that are over."""
     return database.read(partial(runs.last_runs, limit=limit))
+
+
+def show_run(database: Database, run_id: int, failures: int) -> RunReport:
+    """A run, what came of its images, and its last ``failures``; raises :class:`NotFound`."""
+    return database.read(partial(queries.run_report, run_id=run_id, failures=failures))
 
 
 def pause(database: Database, run_id: int) -> None:

@@ -23,11 +23,12 @@ from tagger.library import versions
 from tagger.library.lease import Lease
 from tagger.library.survey import Place, gone_away, places_of, shown, survey
 from tagger.sources import Found, Refused, Roots, Whereabouts, look, patiently, printable
-from tagger.store import jobs, runs, wants
+from tagger.store import jobs, requests, runs, wants
 from tagger.store.catalog import Model, Scope, known_images
 from tagger.store.census import Census, Seen, Tally, taking
 from tagger.store.ledger import PASSING, Role
-from tagger.store.runs import Opening, Priority, Request, RunKind
+from tagger.store.requests import Request
+from tagger.store.runs import Opening, Priority, RunKind
 from tagger.store.session import Database
 from tagger.values import OutcomeKind
 
@@ -184,7 +185,7 @@ def ask_once(database: Database, ask: Ask, job: str, due_at: datetime) -> int | 
 
 def _ask_for(connection: Connection, ask: Ask, model: Model) -> int:
     run_id = runs.open_run(connection, _opening(ask, model))
-    runs.request(connection, run_id, ask.to_json())
+    requests.add(connection, run_id, ask.to_json())
     return run_id
 
 
@@ -214,13 +215,13 @@ def fill(
         def work(connection: Connection) -> Request:
             opening = _opening(ask, model, list(map(_short, first)))
             run_id, body = runs.open_run(connection, opening), replace(ask, streamed=bool(first)).to_json()
-            return Request(runs.request(connection, run_id, body, lease.id), run_id, body, 1)
+            return Request(requests.add(connection, run_id, body, lease.id), run_id, body, 1)
 
         request = database.write(work)
         try:
             return _answer(database, request, ask, model, roots, chain(first, stream), watch)
         except SourceError:
-            database.write(partial(runs.put_off_request, request_id=request.id, delay=PAUSE))
+            database.write(partial(requests.put_off, request_id=request.id, delay=PAUSE))
             raise
 
 
@@ -242,10 +243,10 @@ def fill_next(
         if stopping():
             raise _ToldToStopError
 
-    if not database.read(runs.waiting_requests):
+    if not database.read(requests.are_waiting):
         return None
     with Lease(database, Role.FILL) as lease:
-        request = database.write(partial(runs.take_request, lease_id=lease.id))
+        request = database.write(partial(requests.take, lease_id=lease.id))
         if request is None:
             return None
         try:
@@ -253,7 +254,7 @@ def fill_next(
             model = versions.register(database, versions.choose(database, ask.model))
             return _answer(database, request, ask, model, roots, (), watch)
         except _ToldToStopError:
-            database.write(partial(runs.return_request, request_id=request.id))
+            database.write(partial(requests.give_back, request_id=request.id))
             return None
         except SettingsError as fault:  # cancelled meanwhile
             return Filled(request.run_id, "", warnings=[str(fault)])
@@ -269,7 +270,7 @@ def _opening(ask: Ask, model: Model, more: Sequence[str] = ()) -> Opening:
 def _given_up_or_put_off(database: Database, request: Request, filled: Filled, fault: TaggerError) -> Filled:
     filled.warnings.append(str(fault))
     if request.attempts < ATTEMPTS:
-        database.write(partial(runs.put_off_request, request_id=request.id, delay=PAUSE))
+        database.write(partial(requests.put_off, request_id=request.id, delay=PAUSE))
     else:
         _close(database, request, filled)
     return filled
@@ -303,7 +304,7 @@ def _close(database: Database, request: Request, filled: Filled) -> None:
     if filled.bad_items > len(filled.bad):
         said.append(f"{filled.bad_items} were left out in all")
     note = "; ".join(said)[:2000] or None
-    database.write(partial(runs.answered, request_id=request.id, run_id=request.run_id, note=note))
+    database.write(partial(requests.answered, request_id=request.id, run_id=request.run_id, note=note))
 
 
 def _scope(roots: Roots) -> Scope:
@@ -340,6 +341,7 @@ class _Filling:
             self._want_again(WORTH_RETRYING)
         if self.ask.outcomes:
             self._want_again(self.ask.outcomes)
+            self._tell_of_vanished(self.ask.outcomes)
 
     # -- items ------------------------------------------------------------------------------
 
@@ -449,6 +451,15 @@ class _Filling:
                     outcomes=outcomes,
                     run_id=run_id,
                 )
+            )
+
+    def _tell_of_vanished(self, outcomes: Sequence[OutcomeKind]) -> None:
+        """What is not there cannot be tried again, and whoever asked for it should know why."""
+        gone = self.database.read(partial(wants.vanished_so, model_id=self.model.id, outcomes=outcomes))
+        if gone:
+            self.filled.warnings.append(
+                f"{gone:,} that ended so have vanished and are left: a scan (`tagger reindex --changed`) "
+                "finds those that are back"
             )
 
     def _groups(self, find: _Find) -> Iterator[list[int]]:

@@ -59,6 +59,8 @@ class Role(StrEnum):
     WORKER = "worker"
     FILL = "fill"
     """Adds images to a run."""
+    BEAT = "beat"
+    """Looks after the whole; its lease holds nothing, and is a sign of life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +335,16 @@ def workers(connection: Connection) -> list[Worker]:
         .order_by(LeaseRow.id)
     )
     return [Worker(*row) for row in rows]
+
+
+def beats(connection: Connection) -> list[str]:
+    """The names of those that look after the whole and gave a sign of life in time."""
+    rows = connection.execute(
+        select(func.coalesce(LeaseRow.name, LeaseRow.host))
+        .where(LeaseRow.role == Role.BEAT.value, LeaseRow.expires_at >= now(connection))
+        .order_by(LeaseRow.id)
+    )
+    return list(rows.scalars())
 
 
 def note_death(connection: Connection, lease_id: int, image_id: int) -> None:

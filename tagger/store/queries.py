@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select, text
 
 from tagger.store.catalog import Scope, under, within
-from tagger.store.ledger import PASSING, Worker, workers
-from tagger.store.runs import Run, last_runs
+from tagger.store.ledger import PASSING, Worker, beats, workers
+from tagger.store.runs import Run, find_run, last_runs
 from tagger.store.schema import ImageRow, ModelRow, TaggingRow, VerdictRow
 from tagger.values import OutcomeKind
 
@@ -69,15 +69,37 @@ class ImageReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """An image that could not be tagged, and why."""
+
+    uri: str
+    outcome: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class LibraryStatus:
     """The library at a glance. ``outcomes`` counts present images by (model, outcome)."""
 
     present: int
     vanished: int
     outcomes: tuple[tuple[str, bool, str, int], ...]
-    failures: tuple[tuple[str, str, str], ...]
+    failures: tuple[Failure, ...]
     runs: tuple[Run, ...]
     workers: tuple[Worker, ...]
+    beats: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """A run, what its images came to, and the last of those that failed.
+
+    An image that a later run tagged again is that one's.
+    """
+
+    run: Run
+    outcomes: tuple[tuple[str, int], ...]
+    failures: tuple[Failure, ...]
 
 
 def search(connection: Connection, tag: str, min_confidence: float, limit: int | None) -> Iterator[Hit]:
@@ -242,6 +264,34 @@ def image_report(connection: Connection, image_id: int) -> ImageReport:
     )
 
 
+def run_report(connection: Connection, run_id: int, failures: int) -> RunReport:
+    """One run; raises :class:`NotFound`. It reads through all taggings: for a person, now and then."""
+    outcome = func.coalesce(TaggingRow.outcome, "pending")
+    outcomes = connection.execute(
+        select(outcome, func.count())
+        .where(TaggingRow.run_id == run_id)
+        .group_by(outcome)
+        .order_by(func.count().desc(), outcome)
+    )
+    return RunReport(
+        run=find_run(connection, run_id),
+        outcomes=tuple((row[0], row[1]) for row in outcomes),
+        failures=_failures(connection, failures, TaggingRow.run_id == run_id),
+    )
+
+
+def _failures(connection: Connection, limit: int, which: ColumnElement[bool]) -> tuple[Failure, ...]:
+    """The last images that could not be tagged."""
+    rows = connection.execute(
+        select(ImageRow.uri, TaggingRow.outcome, TaggingRow.reason)
+        .join(TaggingRow, TaggingRow.image_id == ImageRow.id)
+        .where(TaggingRow.outcome.not_in(["ok", "empty"]), which)
+        .order_by(TaggingRow.finished_at.desc(), ImageRow.id)
+        .limit(limit)
+    )
+    return tuple(Failure(row[0], row[1] or "", row[2] or "") for row in rows)
+
+
 def library_status(connection: Connection, failures: int, runs: int) -> LibraryStatus:
     """The library at a glance, with the last few failures and runs."""
     present, total = connection.execute(
@@ -260,18 +310,12 @@ def library_status(connection: Connection, failures: int, runs: int) -> LibraryS
         .group_by(ModelRow.name, ModelRow.live, "outcome")
         .order_by(ModelRow.live.desc(), ModelRow.name, func.count().desc())
     )
-    failed = connection.execute(
-        select(ImageRow.uri, TaggingRow.outcome, TaggingRow.reason)
-        .join(TaggingRow, TaggingRow.image_id == ImageRow.id)
-        .where(TaggingRow.outcome.not_in(["ok", "empty"]), ImageRow.vanished_at.is_(None))
-        .order_by(TaggingRow.finished_at.desc(), ImageRow.id)
-        .limit(failures)
-    )
     return LibraryStatus(
         present=present,
         vanished=total - present,
         outcomes=tuple((row[0], row[1], row[2], row[3]) for row in outcomes),
-        failures=tuple((row[0], row[1] or "", row[2] or "") for row in failed),
+        failures=_failures(connection, failures, ImageRow.vanished_at.is_(None)),
         runs=tuple(last_runs(connection, runs)),
         workers=tuple(workers(connection)),
+        beats=tuple(beats(connection)),
     )

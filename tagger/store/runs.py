@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any
 
@@ -38,6 +38,9 @@ _NAMES = 7_461_680
 
 FADE_SECONDS = 30.0
 """The mean rate of a run forgets what is longer ago than this, more or less."""
+
+
+_ASKED = exists().where(RequestRow.run_id == RunRow.id)
 
 
 class RunKind(StrEnum):
@@ -120,19 +123,6 @@ class Opening:
     lease_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is still to be added to a run: a body that :mod:`tagger.library.filling` understands.
-
-    ``attempts`` counts how often that was begun, this time included.
-    """
-
-    id: int
-    run_id: int
-    body: str
-    attempts: int
-
-
 def open_run(connection: Connection, opening: Opening) -> int:
     """Begin a run, or go on with the unfinished one of that name, model and priority; its id."""
     if opening.name is not None and (found := _unfinished(connection, opening)) is not None:
@@ -169,75 +159,6 @@ def _unfinished(connection: Connection, opening: Opening) -> int | None:
             of=RunRow,
         )
     ).scalar()
-
-
-def request(connection: Connection, run_id: int, body: str, lease_id: int | None = None) -> int:
-    """Note what is to be added to a run, by the holder of the lease, or by whoever comes; its id."""
-    return connection.execute(
-        insert(RequestRow)
-        .values(run_id=run_id, body=body, lease_id=lease_id, attempts=0 if lease_id is None else 1)
-        .returning(RequestRow.id)
-    ).scalar_one()
-
-
-def _waiting(connection: Connection) -> ColumnElement[bool]:
-    due = or_(RequestRow.not_before.is_(None), RequestRow.not_before <= now(connection))
-    return and_(RequestRow.lease_id.is_(None), due)
-
-
-def waiting_requests(connection: Connection) -> bool:
-    """Whether there is a request that is due and that nobody sees to."""
-    found = connection.execute(select(RequestRow.id).where(_waiting(connection)).limit(1)).first()
-    return found is not None
-
-
-def take_request(connection: Connection, lease_id: int) -> Request | None:
-    """Take the oldest request that is due and that nobody sees to; the attempt is counted."""
-    row = connection.execute(
-        locked(
-            connection,
-            select(RequestRow.id, RequestRow.run_id, RequestRow.body, RequestRow.attempts)
-            .where(_waiting(connection))
-            .order_by(RequestRow.id)
-            .limit(1),
-            of=RequestRow,
-            skip=True,
-        )
-    ).first()
-    if row is None:
-        return None
-    connection.execute(
-        update(RequestRow)
-        .where(RequestRow.id == row.id)
-        .values(lease_id=lease_id, attempts=RequestRow.attempts + 1)
-    )
-    return Request(row.id, row.run_id, row.body, row.attempts + 1)
-
-
-def put_off_request(connection: Connection, request_id: int, delay: timedelta) -> None:
-    """Leave a request to whoever comes after a while."""
-    connection.execute(
-        update(RequestRow)
-        .where(RequestRow.id == request_id)
-        .values(lease_id=None, not_before=now(connection) + delay)
-    )
-
-
-def return_request(connection: Connection, request_id: int) -> None:
-    """Leave a request to others at once: whoever had it was told to stop, so that it was no attempt."""
-    connection.execute(
-        update(RequestRow)
-        .where(RequestRow.id == request_id)
-        .values(lease_id=None, attempts=RequestRow.attempts - 1)
-    )
-
-
-def answered(connection: Connection, request_id: int, run_id: int, note: str | None = None) -> None:
-    """Note that all that was asked for is added, and what could not be had."""
-    connection.execute(delete(RequestRow).where(RequestRow.id == request_id))
-    if note is not None:
-        connection.execute(update(RunRow).where(RunRow.id == run_id).values(note=note))
-    close_finished(connection)
 
 
 def note_tag_run(
@@ -359,9 +280,8 @@ def close_finished(connection: Connection) -> None:
         .limit(1)
         .scalar_subquery()
     )
-    asked = exists().where(RequestRow.run_id == RunRow.id)
     is_open = RunRow.finished_at.is_(None)
-    over = and_(is_open, RunRow.kind != RunKind.TAG.value, ~asked, pending.is_(None))
+    over = and_(is_open, RunRow.kind != RunKind.TAG.value, ~_ASKED, pending.is_(None))
     # Images that were forgotten meanwhile, or merged with others, are wanted no more.
     connection.execute(
         update(RunRow)
@@ -441,8 +361,6 @@ def _require(connection: Connection, run_id: int, deed: str, state: RunState | N
     if state is not None and row.state != state:
         raise SettingsError(f"run {run_id} is {row.state}: there is nothing to {deed}")
 
-
-_ASKED = exists().where(RequestRow.run_id == RunRow.id)
 
 # -- looking --------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, Operati
 from sqlalchemy.exc import DatabaseError as DBDatabaseError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from tagger.errors import DatabaseError, DatabaseUnavailable
+from tagger.errors import DatabaseError, DatabaseUnavailable, masked
 from tagger.store.schema import Base
 
 Columns = TypeVarTuple("Columns")
@@ -228,7 +228,7 @@ def _parse(place: str) -> URL:
         url.get_dialect()
     except (ArgumentError, NoSuchModuleError, ValueError) as fault:
         raise DatabaseError(
-            f"{place!r} is no database address: use sqlite:////path/to/file.db, a path, "
+            f"{masked(repr(place))} is no database address: use sqlite:////path/to/file.db, a path, "
             "or postgresql://user:password@host/name"
         ) from fault
     return url
@@ -304,7 +304,7 @@ def _translated(database: Database) -> Iterator[None]:
 
 
 def _explained(database: Database, fault: OperationalError) -> DatabaseError:
-    said = str(fault.orig).strip()
+    said = " ".join(str(fault.orig).split())
     if getattr(fault.orig, "sqlstate", None) in _CONFLICTS:
         return DatabaseUnavailable(f"two transactions were in each other's way: {said}")
     if "readonly" in said:
@@ -315,6 +315,16 @@ def _explained(database: Database, fault: OperationalError) -> DatabaseError:
         return DatabaseError(f"{database.url} holds tables of another program: name an empty database")
     if "locked" in said:
         return DatabaseUnavailable(f"{database.path} is busy: another process has been writing for too long")
-    return DatabaseUnavailable(
-        f"the database at {database.url} does not answer: {said}; is it running, and is the address right?"
-    )
+    mend = next((mend for words, mend in _TO_MEND.items() if words in said), _ELSE)
+    return DatabaseUnavailable(f"the database at {database.url} does not answer: {said}; {mend}")
+
+
+_TO_MEND = {
+    "authentication failed": "are user and password right (in the address, or PGUSER and PGPASSWORD)?",
+    "no password supplied": "the address lacks the password (or PGPASSWORD)",
+    "does not exist": "make it first (CREATE ROLE, CREATE DATABASE), or correct the address",
+    "no pg_hba.conf entry": "its pg_hba.conf must let this machine in",
+    "too many clients": "raise its max_connections, or run fewer workers",
+}
+"""By words of PostgreSQL's: what a person can do."""
+_ELSE = "is it running, and is the address right?"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from tagger.store import counts, ledger
 from tagger.store.catalog import GROUP, Scope, within
@@ -48,6 +48,20 @@ def ended_so(
             .limit(GROUP)
         ).scalars()
     )
+
+
+def vanished_so(connection: Connection, model_id: int, outcomes: Sequence[OutcomeKind]) -> int:
+    """How many images with such an outcome have vanished."""
+    return connection.execute(
+        select(func.count())
+        .select_from(TaggingRow)
+        .join(ImageRow, ImageRow.id == TaggingRow.image_id)
+        .where(
+            TaggingRow.model_id == model_id,
+            TaggingRow.outcome.in_([kind.value for kind in outcomes]),
+            ImageRow.vanished_at.is_not(None),
+        )
+    ).scalar_one()
 
 
 def want_for(connection: Connection, model_id: int, image_ids: Sequence[int], run_id: int) -> None:

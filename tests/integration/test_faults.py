@@ -5,6 +5,8 @@ Real workers over a real broker and a real PostgreSQL, with default settings.
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import shutil
 import signal
@@ -19,7 +21,7 @@ import pytest
 from tests.conftest import PostgresServer
 from tests.photos import commented_jpeg, distinct_jpegs
 
-from .conftest import PHOTOS, Broker, Stack, assert_whole, until
+from .conftest import PATIENCE, PHOTOS, Broker, Stack, assert_whole, until
 from .test_messages import ENQUEUE, REQUESTS, send
 
 BAD_DECODERS = Path(__file__).parents[1] / "bad_decoders"
@@ -144,6 +146,46 @@ def test_a_second_beat_does_nothing_twice(stack: Stack, library: Path, expected:
     assert runs == [(kind, sum(job == kind for job, _, _ in jobs)) for kind in ("reindex", "scan")]
 
 
+def test_a_frozen_worker_holds_nobody_up_and_overwrites_nothing(
+    stack: Stack, library: Path, expected: Expected
+) -> None:
+    """A machine that sleeps in mid-chunk: its lease runs out, others do its work, and what it has in
+    hand when it wakes up is turned away."""
+    stack.start("beat")
+    stack.start("worker")
+    stack.run("enqueue", library)
+    stack.until_done(PHOTOS // 5)
+    (frozen,) = stack.nodes()
+    os.kill(frozen, signal.SIGSTOP)
+    stack.start("worker")
+    stack.until_all_done(PATIENCE)
+    finished = stack.rows("SELECT image_id, finished_at, attempts FROM image_status ORDER BY 1")
+    assert {attempts for _, _, attempts in finished} == {1, 2}
+    os.kill(frozen, signal.SIGCONT)
+    until(lambda: len(stack.nodes()) == 2, 60, stack.logs)  # under a new lease, or as a new process
+    assert_whole(stack, expected)
+    assert stack.rows("SELECT image_id, finished_at, attempts FROM image_status ORDER BY 1") == finished
+
+
+def test_a_worker_without_one_of_the_roots_leaves_its_images_to_others(
+    stack: Stack, library: Path, tmp_path: Path
+) -> None:
+    photos, archive = tmp_path / "some photos", tmp_path / "archive"
+    distinct_jpegs(photos, 20, (320, 240))
+    archive.mkdir()
+    for photo in sorted(library.iterdir())[100:120]:
+        shutil.copy2(photo, archive)
+    both = stack.with_env(TAGGER_ROOTS=f"photos={photos},archive={archive}")
+    stack.with_env(TAGGER_ROOTS=f"photos={photos}").start("worker")
+    both.run("enqueue", photos, archive)
+    until(lambda: both.done() == 20, 60, both.logs)
+    rows = both.rows("SELECT outcome, COUNT(*) FROM image_status GROUP BY 1 ORDER BY 1")
+    assert rows == [("ok", 20), ("pending", 20)]
+    both.start("worker")
+    both.until_all_done()
+    assert both.rows("SELECT DISTINCT outcome, attempts FROM image_status") == [("ok", 1)]
+
+
 def test_told_to_stop_in_mid_chunk_it_hands_back_and_leaves(
     stack: Stack, library: Path, expected: Expected
 ) -> None:
@@ -172,9 +214,11 @@ def test_a_decoder_aborts_in_a_chunk_of_more_than_500(stack: Stack, tmp_path: Pa
     )
     spoiled.run("enqueue", library)
     (message,) = spoiled.broker.client.lrange("tagger.images", -1, -1)
+    assert isinstance(message, bytes)
+    _, chunk, _ = json.loads(base64.b64decode(json.loads(message)["body"]))
+    assert len(chunk["images"]) >= 500
     spoiled.start("worker")
     spoiled.until_all_done()
-    assert len(message) > 2000
     assert spoiled.rows("SELECT outcome, COUNT(*) FROM image_status GROUP BY 1 ORDER BY 1") == [
         ("ok", 540),
         ("quarantined", 1),

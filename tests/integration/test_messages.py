@@ -7,10 +7,11 @@ import json
 import uuid
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
-from .conftest import PHOTOS, Broker, Stack, until
+from .conftest import PHOTOS, Broker, Stack, free_port, until
 
 
 def send(broker: Broker, queue: str, task: str, kwargs: Any, args: Any = (), **envelope: Any) -> None:
@@ -62,6 +63,47 @@ BAD_CHUNKS: list[tuple[Any, str]] = [
     ({"run": 1, "model": "efficientnet-lite0@e090de45", "images": 5}, "valid list"),
     ({"run": None, "model": None, "images": None}, "run"),
 ]
+
+
+NO_MESSAGES: list[bytes] = [
+    b"no JSON at all",
+    b"\xff\xfe\x00",
+    b"[" * 200_000,
+    b"7",
+    b"{}",
+    json.dumps({"body": "W10=", "properties": {"delivery_tag": ["a", "list"]}, "headers": {}}).encode(),
+    json.dumps(
+        {
+            "body": "A",  # no base64
+            "headers": {},
+            "properties": {
+                "delivery_tag": "1",
+                "delivery_info": {"exchange": "", "routing_key": REQUESTS},
+                "body_encoding": "base64",
+            },
+        }
+    ).encode(),
+]
+
+
+def test_what_is_no_message_at_all_is_dropped_and_counted(
+    stack: Stack, broker: Broker, library: Path
+) -> None:
+    port = free_port()
+    watched = stack.with_env(TAGGER_METRICS_PORT=str(port))
+    watched.start("worker")
+    until(lambda: watched.nodes(), 30, watched.logs)
+    (node,) = watched.nodes()
+    for garbage in NO_MESSAGES:
+        broker.client.lpush(REQUESTS, garbage)
+    send(broker, REQUESTS, ENQUEUE, {"paths": [str(library / "000003.jpg")]})
+    until(lambda: watched.done() == 1, 60, watched.logs)
+    assert watched.nodes() == [node]  # the very same process
+    assert broker.client.llen(REQUESTS) == broker.client.hlen("unacked") == 0
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        shown = answer.read().decode()
+    assert f'tagger_messages_refused_total{{task="none"}} {len(NO_MESSAGES)}.0' in shown
+    assert watched.logs(1_000_000).count("it is none of Celery's") == len(NO_MESSAGES)
 
 
 def test_bad_messages_are_refused_and_good_ones_are_served(

@@ -87,15 +87,33 @@ def test_what_failed_is_tried_again_when_asked(stack: Stack, library: Path, tmp_
     assert report["wanted"] == 1
     mixed.until_all_done()
     assert _runs(mixed)[report["run"]]["failed"] == 1
+    shown = json.loads(mixed.run("run", "show", str(report["run"]), "--json"))
+    assert (shown["total"], shown["outcomes"]) == (1, {"corrupt": 1})
+    assert [failure["uri"] for failure in shown["failures"]] == ["root://photos/broken.jpg"]
+    assert "broken.jpg" in mixed.run("run", "show", str(report["run"]))
+    assert "no run 999" in mixed.run("run", "show", "999", code=1)
     # A file that is there later than its name: tried three times, then told of, then found by a scan.
     late = folder / "late.jpg"
     stdin = f"{late}\n"
     mixed.run("enqueue", "--from", "-", stdin=stdin)
     mixed.until_all_done()
     assert mixed.rows("SELECT outcome FROM image_status WHERE uri LIKE '%late.jpg'") == [("missing",)]
+    again = mixed.run("retry", "--outcome", "missing")
+    assert "wants 0 images" in again and "1 that ended so have vanished" in again
     commented_jpeg(late, "it came")
     mixed.run("reindex")
     mixed.until_all_done()
     assert mixed.one("SELECT outcome FROM image_status WHERE uri LIKE '%late.jpg'") in ("ok", "empty")
     status = mixed.run("status")
     assert "worker0@" in status and "tagger.images 0" in status and "broken.jpg" in status
+    assert "Beat: beat0@" in status
+
+
+def test_that_no_beat_is_alive_is_said(stack: Stack, library: Path) -> None:
+    stack.run("enqueue", sorted(library.iterdir())[0])
+    assert "No beat is alive" in stack.run("status")
+    beat = stack.start("beat")
+    until(lambda: "Beat: beat0@" in stack.run("status"), 30, stack.logs)
+    beat.terminate()
+    assert beat.wait(30) == 0
+    assert "No beat is alive" in stack.run("status")

@@ -101,6 +101,21 @@ def test_messages_must_not_come_back_while_a_chunk_is_worked_on() -> None:
     assert make_app(load_settings(broker_url="redis://broker", visibility_timeout=600.0))
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("redis://:s3cret@broker:port/0", "Port could not be cast"),
+        ("redis://:s3cret@broker:99999/0", "Port out of range"),
+        ("localhost:6379", "no address of a broker"),
+        ("redis:///0", "no address of a broker"),
+    ],
+)
+def test_a_broker_is_an_address_and_its_password_is_not_shown(url: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said) as refusal:
+        load_settings(broker_url=url)
+    assert "TAGGER_BROKER_URL" in str(refusal.value) and "s3cret" not in str(refusal.value)
+
+
 def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("THREADS", "BROKER_URL", "SCAN_CRON", "BULK_HOURS", "METRICS_PORT", "ROOTS"):
         monkeypatch.setenv(f"TAGGER_{name}", "")

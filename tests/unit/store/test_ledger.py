@@ -161,6 +161,8 @@ def test_only_the_certainly_dead_are_dead() -> None:
     assert is_dead(ledger.Owner(here.host, here.pid, here.process_started - 100)), "the number was reused"
     assert is_dead(ledger.Owner(here.host, 2**22 + 1, 0.0))
     assert not is_dead(ledger.Owner("another-host", 2**22 + 1, 0.0))
+    namesake = here.host.partition("/")[0] + "/0123456789ab"
+    assert not is_dead(ledger.Owner(namesake, 2**22 + 1, 0.0)), "another machine of the same name"
 
 
 def test_every_failure_is_written_with_its_reason(shelf: Shelf) -> None:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection
 
 from tagger.errors import NotFound, SettingsError
-from tagger.store import catalog, counts, ledger, runs
+from tagger.store import catalog, counts, ledger, requests, runs
 from tagger.store.catalog import Scope
 from tagger.store.census import Seen, taking
 from tagger.store.runs import Gain, Opening, RunKind, RunState
@@ -60,7 +60,7 @@ def _cancel(shelf: Shelf, run_id: int) -> int:
 
 
 def _request(shelf: Shelf, run_id: int, lease: int | None = None) -> int:
-    return shelf.database.write(partial(runs.request, run_id=run_id, body="{}", lease_id=lease))
+    return shelf.database.write(partial(requests.add, run_id=run_id, body="{}", lease_id=lease))
 
 
 on_one_database = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -332,7 +332,7 @@ def test_who_joins_a_run_as_it_ends_gets_one_that_goes_on(pg_shelf: Shelf) -> No
     run = open_run(pg_shelf, "upload")
     with pg_shelf.database.writing() as joining:
         assert runs.open_run(joining, opening) == run
-        runs.request(joining, run, "{}")
+        requests.add(joining, run, "{}")
         closing = later(lambda: close_finished(pg_shelf))
         until_one_waits(pg_shelf)
     closing.result(timeout=20)
@@ -362,7 +362,7 @@ def test_a_run_ends_when_nothing_is_pending_and_nobody_adds_and_not_before(shelf
     assert found(shelf, run).filling
     ids = numbered(shelf, 2)
     want(shelf, run, ids)
-    shelf.database.write(partial(runs.answered, request_id=request, run_id=run))
+    shelf.database.write(partial(requests.answered, request_id=request, run_id=run))
     assert found(shelf, run).state == RunState.RUNNING, "two are pending"
     finish(shelf, ids[:1])
     close_finished(shelf)
@@ -378,18 +378,18 @@ def test_a_run_ends_when_nothing_is_pending_and_nobody_adds_and_not_before(shelf
 def test_a_run_whose_filler_died_waits_for_another(shelf: Shelf) -> None:
     run, lease = open_run(shelf), shelf.lease()
     _request(shelf, run, lease)
-    assert not shelf.database.read(runs.waiting_requests)
+    assert not shelf.database.read(requests.are_waiting)
     shelf.die(lease)
     close_finished(shelf)
     assert found(shelf, run).finished_at is None
-    assert shelf.database.read(runs.waiting_requests)
+    assert shelf.database.read(requests.are_waiting)
 
 
 @on_one_database
 def test_a_run_that_wants_nothing_new_ends_with_its_request(shelf: Shelf) -> None:
     run = open_run(shelf)
     request = _request(shelf, run)
-    shelf.database.write(partial(runs.answered, request_id=request, run_id=run))
+    shelf.database.write(partial(requests.answered, request_id=request, run_id=run))
     assert found(shelf, run).state == RunState.ENDED
 
 
@@ -397,9 +397,9 @@ def test_a_run_that_wants_nothing_new_ends_with_its_request(shelf: Shelf) -> Non
 def test_of_two_requests_of_a_run_each_keeps_it_open(shelf: Shelf) -> None:
     run = open_run(shelf, "upload")
     requests = [_request(shelf, run), _request(shelf, open_run(shelf, "upload"))]
-    shelf.database.write(partial(runs.answered, request_id=requests[0], run_id=run))
+    shelf.database.write(partial(requests.answered, request_id=requests[0], run_id=run))
     assert found(shelf, run).finished_at is None
-    shelf.database.write(partial(runs.answered, request_id=requests[1], run_id=run))
+    shelf.database.write(partial(requests.answered, request_id=requests[1], run_id=run))
     assert found(shelf, run).state == RunState.ENDED
 
 
@@ -409,7 +409,7 @@ def test_requests_are_taken_in_their_order_and_each_by_one(shelf: Shelf) -> None
     for run in runs_asked:
         _request(shelf, run)
     leases = [shelf.lease() for _ in range(4)]
-    taken = [shelf.database.write(partial(runs.take_request, lease_id=lease)) for lease in leases]
+    taken = [shelf.database.write(partial(requests.take, lease_id=lease)) for lease in leases]
     assert [request and request.run_id for request in taken] == [*runs_asked, None]
 
 
@@ -418,7 +418,7 @@ def test_a_request_is_taken_by_one_of_many_at_once(pg_shelf: Shelf) -> None:
         _request(pg_shelf, open_run(pg_shelf))
     leases = [pg_shelf.lease() for _ in range(8)]
     taken = all_at_once(
-        8, lambda number: pg_shelf.database.write(partial(runs.take_request, lease_id=leases[number]))
+        8, lambda number: pg_shelf.database.write(partial(requests.take, lease_id=leases[number]))
     )
     ids = [request.id for request in taken if request is not None]
     assert len(ids) == len(set(ids))

@@ -14,7 +14,7 @@ import pytest
 from celery import Celery, signals
 from celery.utils.log import get_task_logger
 
-from tagger.errors import SettingsError
+from tagger.errors import SettingsError, masked
 from worker import logs
 
 LOG = logging.getLogger("worker.tasks")
@@ -121,7 +121,7 @@ def test_passwords_are_masked(
     "said", ["https://host:8080/a@b.jpg", "redis://broker:6379/0", "file:///a:b@c.jpg", "s3://bucket/a:b@c"]
 )
 def test_what_is_no_password_is_left_alone(said: str) -> None:
-    assert logs.masked(said) == said
+    assert masked(said) == said
 
 
 def test_text_has_the_same_fields(capsys: pytest.CaptureFixture[str]) -> None:
