@@ -1,9 +1,10 @@
-"""One worker beside one ``tagger tag``, on the same photos: `make bench-worker`.
+"""One worker beside ``tagger tag``, on the same photos: `make bench-worker`.
 
 ``tagger tag`` writes into SQLite and into PostgreSQL; the worker gets its chunks through a broker and
-writes into PostgreSQL. Each runs in a database of its own, by turns, with default settings, and is
-timed from its first to its last committed outcome (``taggings.finished_at``), so that neither
-start-up nor scan counts: what is committed with the first group is left out of the count, too.
+writes into PostgreSQL. Each has a database of its own and default settings. They run by turns of some
+seconds, with the machine for itself each time while the others are stopped (SIGSTOP), so that whatever
+else keeps a shared machine busy slows them all alike. Each is timed from its first committed group on,
+so that neither start-up nor scan counts.
 
 With ``--memory`` one worker tags that many photos and is looked at every thousand of them: does it
 grow? PSS (shared pages divided among those that share them) of the process that tags, and of its
@@ -21,16 +22,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import psutil
 from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError
 
 from tagger.store import migrate
 from tagger.store.session import open_database
@@ -62,7 +63,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=5000)
-    parser.add_argument("--rounds", type=int, default=1, help="so often by turns; the median is told")
+    parser.add_argument("--turn", type=float, default=5.0, help="seconds of one turn")
     parser.add_argument(
         "--memory", type=int, nargs="?", const=50_000, metavar="IMAGES", help="memory over so many images"
     )
@@ -74,7 +75,7 @@ def main() -> None:
         distinct_jpegs(photos, images, SIZE)
         with postgres_server() as server, broker_server() as broker:
             bench = Bench(Path(folder), photos, images, server, broker)
-            figures = bench.memory() if options.memory else bench.rates(options.rounds)
+            figures = bench.memory() if options.memory else bench.rates(options.turn)
     print(json.dumps(figures, indent=2))
 
 
@@ -82,6 +83,75 @@ def _require_space(folder: Path, images: int) -> None:
     needed, free = images * PHOTO_BYTES, shutil.disk_usage(folder).free
     if free < 1.5 * needed:
         sys.exit(f"{folder} has {free / 1e9:.1f} GB free; {images:,} photos need {needed / 1e9:.1f} GB")
+
+
+@dataclass(slots=True)
+class Runner:
+    """A process with its children that tags into a database, and stands still between its turns."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    engine: Engine
+    first: int = 0
+    """Images whose outcomes were committed before the first turn."""
+    seconds: float = 0.0
+
+    @classmethod
+    def begun(cls, name: str, process: subprocess.Popen[bytes], database: str) -> Runner:
+        """Wait for the first group, and have it stand still."""
+        while not Path(database).exists() and "://" not in database:
+            time.sleep(0.1)
+        runner = cls(name, process, _engine(database))
+        while not runner.done():
+            assert process.poll() is None, f"{name} ended"
+            time.sleep(0.1)
+        runner._signal(signal.SIGSTOP)
+        runner.first = runner.done()
+        return runner
+
+    def take_turn(self, seconds: float) -> None:
+        """Go on for so long."""
+        began = time.monotonic()
+        self._signal(signal.SIGCONT)
+        time.sleep(seconds)
+        self._signal(signal.SIGSTOP)
+        self.seconds += time.monotonic() - began
+
+    def has_left(self, turn: float, images: int) -> bool:
+        """Whether it would work through all of another turn."""
+        expected = 1.5 * turn * self.rate if self.seconds else 0
+        return self.done() + expected < images
+
+    def done(self) -> int:
+        """Images with an outcome; 0 while there are no tables."""
+        with suppress(DBAPIError):
+            return _one(self.engine, "SELECT COUNT(*) FROM taggings WHERE outcome IS NOT NULL")
+        return 0
+
+    @property
+    def rate(self) -> float:
+        """Images a second of its turns."""
+        return (self.done() - self.first) / self.seconds
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in _family(self.process):
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+
+def _family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """The process, and all that it started; the children last, so that none is missed as dead."""
+    parent = psutil.Process(process.pid)
+    return [parent, *parent.children(recursive=True)]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Have it go on, and end in order."""
+    if process.poll() is None:
+        for each in reversed(_family(process)):
+            each.send_signal(signal.SIGCONT)
+        process.send_signal(signal.SIGTERM)
+    process.wait(timeout=90)
 
 
 class Bench:
@@ -96,23 +166,24 @@ class Bench:
 
     # -- images a second ----------------------------------------------------------------------
 
-    def rates(self, rounds: int) -> dict[str, Any]:
+    def rates(self, turn: float) -> dict[str, Any]:
         """Images a second of each, and of the worker to the others."""
-        ways: dict[str, Callable[[], float]] = {
-            "tagger tag, SQLite": lambda: self._tag(str(self._folder / f"{self._next()}.db")),
-            "tagger tag, PostgreSQL": lambda: self._tag(self._new_postgres()),
-            "tagger worker, broker and PostgreSQL": self._work,
-        }
-        self._tag(str(self._folder / "first.db"), self._first_photos())  # the model is compiled and kept
-        found: dict[str, list[float]] = {name: [] for name in ways}
-        for _ in range(rounds):
-            for name, way in ways.items():
-                found[name].append(way())
-                print(f"{name}: {found[name][-1]:.1f} images/s", file=sys.stderr)
-        sqlite, postgres, worker = (median(rates) for rates in found.values())
+        self._run_tag(str(self._folder / "first.db"), self._first_photos())  # the model is compiled and kept
+        with ExitStack() as opened:
+            runners = [
+                opened.enter_context(self._tagging("tagger tag, SQLite", str(self._folder / "tag.db"))),
+                opened.enter_context(self._tagging("tagger tag, PostgreSQL", self._new_postgres())),
+                opened.enter_context(self._working("tagger worker, broker and PostgreSQL")),
+            ]
+            while all(runner.has_left(turn, self._images) for runner in runners):
+                for runner in runners:
+                    runner.take_turn(turn)
+                    print(f"{runner.name}: {runner.done():,} images", file=sys.stderr)
+        sqlite, postgres, worker = (runner.rate for runner in runners)
         return {
             "images": self._images,
-            "images/s": {name: [round(rate, 1) for rate in rates] for name, rates in found.items()},
+            "turns of, s": turn,
+            "images/s": {runner.name: round(runner.rate, 1) for runner in runners},
             "worker to tagger tag, SQLite": round(worker / sqlite, 3),
             "worker to tagger tag, PostgreSQL": round(worker / postgres, 3),
         }
@@ -122,24 +193,35 @@ class Bench:
         distinct_jpegs(folder, 64, SIZE)
         return folder
 
-    def _tag(self, database: str, photos: Path | None = None) -> float:
-        command = [*TAGGER, "tag", str(photos or self._photos), "--db", database]
-        with (self._folder / "tag.log").open("wb") as log:
+    def _run_tag(self, database: str, photos: Path) -> None:
+        command = [*TAGGER, "tag", str(photos), "--db", database]
+        with (self._folder / "first.log").open("wb") as log:
             subprocess.run(command, env=self._environment({}), check=True, stdout=log, stderr=log)
-        return _rate(database)
 
-    def _work(self) -> float:
+    @contextmanager
+    def _tagging(self, name: str, database: str) -> Iterator[Runner]:
+        """`tagger tag` over all photos, stopped after its first group."""
+        command = [*TAGGER, "tag", str(self._photos), "--db", database]
+        with (self._folder / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(command, env=self._environment({}), stdout=log, stderr=log)
+            try:
+                yield Runner.begun(name, process, database)
+            finally:
+                _end(process)
+
+    @contextmanager
+    def _working(self, name: str) -> Iterator[Runner]:
+        """One worker over all photos, stopped after its first group."""
         database = self._new_postgres()
-        with self._working(database):
-            _until_done(database, self._images)
-        return _rate(database)
+        with self._worker(database) as process:
+            yield Runner.begun(name, process, database)
 
     # -- memory -------------------------------------------------------------------------------
 
     def memory(self) -> dict[str, Any]:
         """What a worker holds, every thousand images, and by how much it grew."""
         database = self._new_postgres()
-        with self._working(database):
+        with self._worker(database):
             held = list(self._held(database))
         last = held[-1]
         base = next((each for each in held if each.images >= min(FROM, self._images // 2)), held[0])
@@ -188,7 +270,7 @@ class Bench:
         return kept | {"TAGGER_CACHE_DIR": str(self._folder / "cache"), "PYTHONPATH": place, **more}
 
     @contextmanager
-    def _working(self, database: str) -> Iterator[None]:
+    def _worker(self, database: str) -> Iterator[subprocess.Popen[bytes]]:
         """All photos wanted, and one worker started for them; it is told to end with the block."""
         self._broker.client.flushall()
         environment = self._environment(
@@ -205,10 +287,9 @@ class Bench:
                 [*TAGGER, "worker", "--gpus", "none"], env=environment, stdout=log, stderr=log
             )
             try:
-                yield
+                yield worker
             finally:
-                worker.send_signal(signal.SIGTERM)
-                worker.wait(timeout=90)
+                _end(worker)
 
 
 def _look(pid: int, done: int) -> Held:
@@ -224,13 +305,6 @@ def _megabytes(process: psutil.Process) -> float:
     except psutil.NoSuchProcess:
         return 0.0
     return float(getattr(memory, "pss", memory.rss)) / 1e6
-
-
-def _until_done(database: str, images: int) -> None:
-    engine = _engine(database)
-    while _one(engine, "SELECT COUNT(*) FROM taggings WHERE outcome IS NOT NULL") < images:
-        time.sleep(1.0)
-    engine.dispose()
 
 
 def _rate(database: str) -> float:
