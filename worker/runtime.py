@@ -14,7 +14,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -49,8 +49,25 @@ STOP_SECONDS = 20.0
 """How long a chunk may go on when the process is told to stop; what is left is handed back."""
 PAUSE_SECONDS = 10.0
 """How long a worker that cannot see its roots leaves the work to others before it looks again."""
+LONGEST_TICK = 2.0
+"""Seconds that count as work, of those between two words of it."""
 FADE = 0.3
 """How much of a worker's known speed a new chunk replaces."""
+
+
+@dataclass(slots=True)
+class _WorkingTime:
+    """The seconds that work took. A machine that slept in the midst of it, or a database that was away,
+    tells nothing of how fast this worker is."""
+
+    seconds: float = 0.0
+    last: float = field(default_factory=time.monotonic)
+
+    def tick(self) -> None:
+        """The work goes on; something is heard of it every second."""
+        now = time.monotonic()
+        self.seconds += min(now - self.last, LONGEST_TICK)
+        self.last = now
 
 
 class Runtime:
@@ -118,12 +135,13 @@ class Runtime:
     def _tag(self, message: ChunkMessage) -> ChunkResult:
         self._require_roots()
         workshop = self._workshop(self._model(message.model))
-        done, began = 0, time.monotonic()
+        done, clock = 0, _WorkingTime()
         results = workshop.run(self._claims(workshop, message))
         deadline = float("inf")
         try:
             for written in results:
                 self._progress()
+                clock.tick()
                 done += self._count(written, message.model)
                 if written.away:
                     raise SourceError(f"a root is not there any more: {written.away} images wait for it")
@@ -134,11 +152,11 @@ class Runtime:
         finally:
             results.close()
         done += sum(self._count(written, message.model) for written in workshop.late)
-        seconds = time.monotonic() - began
+        clock.tick()
         self._lease.let_go()
         if done:
-            self._learn(done, seconds)
-        log.info("chunk done: %d of %d images in %.1f s", done, len(message.images), seconds)
+            self._learn(done, clock.seconds)
+        log.info("chunk done: %d of %d images in %.1f s", done, len(message.images), clock.seconds)
         if not self.stopping.is_set():
             return ChunkResult.DONE
         self._give_back(message)

@@ -63,7 +63,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=5000)
-    parser.add_argument("--turn", type=float, default=5.0, help="seconds of one turn")
+    parser.add_argument("--turn", type=float, default=10.0, help="seconds of one turn")
     parser.add_argument(
         "--memory", type=int, nargs="?", const=50_000, metavar="IMAGES", help="memory over so many images"
     )
