@@ -142,8 +142,8 @@ class Settings(BaseSettings):
                 host = parts.hostname if parts.port != 0 else None
             except ValueError as fault:
                 raise ValueError(f"{fault}; such as redis://:password@host:6379/0") from fault
-            if "://" not in value or (not host and parts.scheme in ("redis", "rediss")):
-                raise ValueError("no address of a broker, such as redis://:password@host:6379/0")
+            if parts.scheme not in ("redis", "rediss") or not host:
+                raise ValueError("no address of a Redis or Valkey, such as redis://:password@host:6379/0")
         return value
 
     @field_validator("scan_cron", "reindex_cron")

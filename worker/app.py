@@ -63,6 +63,7 @@ def make_app(settings: Settings, refused: Callable[[], None] | None = None) -> C
             "visibility_timeout": settings.visibility_timeout,
             "socket_keepalive": True,
             "socket_connect_timeout": 4,
+            "socket_timeout": 10,  # a broker that stands still is one that is away
             "health_check_interval": 10,
             transport.REFUSED: refused or _nothing,
         },

@@ -100,8 +100,8 @@ class Keeper:
     def _do(self, position: int, duty: Callable[[], None]) -> None:
         try:
             duty()
-            if self._failing.pop(position, None):
-                log.info("it works again")
+            if fault := self._failing.pop(position, None):
+                log.info("over, and it works again: %s", fault)
         except TaggerError as fault:
             if self._failing.get(position) != str(fault):
                 log.error("%s", fault)

@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from functools import partial
 from typing import Literal, cast
 
 from celery import Celery, signals
+from celery.platforms import SecurityWarning
 from celery.worker import state
 from tenacity import Retrying, retry_if_exception_type, wait_fixed
 
@@ -56,6 +58,8 @@ def main() -> None:
     role, number = cast("Role", sys.argv[1]), int(sys.argv[2])
     settings = load_settings()
     logs.configure(settings.log_format)
+    sys.__stdout__ = None  # type: ignore[misc]  # where Celery's signal handlers write lines of their own, in no form of ours
+    warnings.filterwarnings("ignore", category=SecurityWarning)  # root's pickles: none is taken
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         sys.exit(_run(role, number, settings))
@@ -159,7 +163,7 @@ def _opened(settings: Settings) -> Iterator[Database]:
         waiting = Retrying(
             retry=retry_if_exception_type(DatabaseUnavailable),
             wait=wait_fixed(2.0),
-            before_sleep=lambda attempt: log.error("%s", attempt.outcome.exception()),  # type: ignore[union-attr]
+            before_sleep=lambda attempt: log.error("%s; asked again in 2 s", attempt.outcome.exception()),  # type: ignore[union-attr]
         )
         waiting(migrate.check, database)
         yield database

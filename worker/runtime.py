@@ -144,7 +144,10 @@ class Runtime:
                 clock.tick()
                 done += self._count(written, message.model)
                 if written.away:
-                    raise SourceError(f"a root is not there any more: {written.away} images wait for it")
+                    raise SourceError(
+                        f"{written.away[0]} and {len(written.away) - 1} more wait for their root, which "
+                        "cannot be seen from here: is it in TAGGER_ROOTS, and mounted?"
+                    )
                 if self.stopping.is_set():
                     deadline = min(deadline, time.monotonic() + STOP_SECONDS)
                 if time.monotonic() > deadline:

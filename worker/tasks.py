@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -26,6 +27,8 @@ from worker.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
+PAUSE_SECONDS = 5.0
+"""How long a request waits for a database that is away before it goes back into the queue."""
 UNFIT = 70
 """The exit code of a process that cannot be trusted any more (EX_SOFTWARE of sysexits.h)."""
 
@@ -42,8 +45,9 @@ def register_enqueue(
                 check(ask, roots)
                 run_id = ask_for(database, ask)
             except DatabaseUnavailable as fault:
-                log.error("a request is put back: %s", fault)
-                raise Reject(str(fault), requeue=True) from fault
+                log.error("a request is put back in %.0f s: %s", PAUSE_SECONDS, fault)
+                time.sleep(PAUSE_SECONDS)  # or it would come round at once, again and again
+                raise Reject(str(fault), requeue=True) from None
             except TaggerError as fault:
                 _refuse(metrics, ENQUEUE, fault)
             log.info("asked for: %d paths", len(ask.items), extra={"run": run_id})

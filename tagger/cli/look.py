@@ -145,7 +145,8 @@ def _view(database: Database, settings: Settings) -> RenderableType:
     from tagger.library import lookup
 
     try:
-        return _status(lookup.status(database), _queues(settings), database.url)
+        # So much as a terminal of 24 lines has room for.
+        return _status(lookup.status(database, failures=3, runs=1), _queues(settings), database.url)
     except DatabaseUnavailable as fault:
         return Text(escaped(str(fault)), style="yellow")
 
@@ -250,6 +251,8 @@ def _status(report: LibraryStatus, queues: dict[str, int] | str | None, url: str
     parts.append(outcomes)
     if report.workers:
         parts.append(_workers_table(report))
+    elif queues is not None and any(outcome == "pending" for _, _, outcome, _ in report.outcomes):
+        parts.append(Text("No worker is alive: `tagger worker` starts one", style="yellow"))
     if queues is not None:
         parts.append(_beat(report))
     if isinstance(queues, str):
@@ -284,6 +287,6 @@ def _workers_table(report: LibraryStatus) -> Table:
         rate = f"{worker.rate:,.0f}" if worker.rate else ""
         note = Text(worker.note or "", style="yellow")
         workers.add_row(
-            worker.name, worker.device or "", f"{worker.images:,}", rate, f"{worker.held:,}", note
+            worker.name, worker.device or "no model yet", f"{worker.images:,}", rate, f"{worker.held:,}", note
         )
     return workers

@@ -100,6 +100,7 @@ def enqueue(
     settings = settings_of(context, db, model=model)
     if not paths and source is None:
         raise typer.BadParameter("name photos or folders, or --from FILE")
+    _require_roots(settings)
     from tagger.library.filling import Ask, fill
     from tagger.store.runs import RunKind
 
@@ -132,9 +133,21 @@ def _require(settings: Settings) -> None:
     """What every process would else complain of."""
     if settings.broker_url is None:
         raise SettingsError("no broker is set: TAGGER_BROKER_URL=redis://host:6379/0, the same everywhere")
+    _require_roots(settings)
+
+
+def _require_roots(settings: Settings) -> None:
     if not settings.roots:
         raise SettingsError("no roots are set: TAGGER_ROOTS=photos=/mnt/photos, by the same name everywhere")
-    roots_of(settings)
+    unnamed = [root.path for root in roots_of(settings).items if root.name is None]
+    if unnamed:
+        errors.print(
+            Text(
+                f"warning: {unnamed[0]} has no name: hosts that mount it elsewhere do not find its images, "
+                f"and those enqueued by a name are others (TAGGER_ROOTS=photos={unnamed[0]})",
+                style="yellow",
+            )
+        )
 
 
 def _devices(gpus: str) -> list[str]:
@@ -243,7 +256,7 @@ def _send(database: Database, settings: Settings, bulk: bool) -> str:
     if bulk and not in_hours:
         return "Bulk work waits for its hours (TAGGER_BULK_HOURS)."
     if settings.broker_url is None:
-        return "No broker is set (TAGGER_BROKER_URL): workers that have one will be sent for them by beat."
+        return "No broker is set here (TAGGER_BROKER_URL): beat, which has one, hands this out."
     from tagger.library.dispatch import BrokerUnavailable, dispatch
     from worker.app import make_app
     from worker.producers import CeleryQueue
@@ -251,7 +264,7 @@ def _send(database: Database, settings: Settings, bulk: bool) -> str:
     try:
         sent = dispatch(database, CeleryQueue(make_app(settings)), bulk=in_hours)
     except BrokerUnavailable as fault:
-        return f"{fault}. Nothing is lost: beat or a worker sends them when it is back."
+        return f"{str(fault).rstrip('.')}. Nothing is lost: beat or a worker hands this out when it is back."
     if not sent.workers:
         return "No worker is alive yet: `tagger worker` starts one."
     return f"{plural(sent.workers, 'worker')} at work. `tagger status --watch` shows how far it is."

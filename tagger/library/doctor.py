@@ -16,7 +16,7 @@ import psutil
 
 from tagger import models
 from tagger.engines import describe_devices, openvino
-from tagger.errors import EngineError, TaggerError
+from tagger.errors import EngineError, TaggerError, masked
 from tagger.library import versions
 from tagger.library.survey import places_of, shown
 from tagger.loading import readable_formats
@@ -115,20 +115,27 @@ def _broker(settings: Settings) -> Iterator[Finding]:
     if settings.broker_url is None:
         yield Finding("broker", Health.WELL, "none is set, and one machine needs none")
         return
-    from kombu.connection import Connection
-    from kombu.exceptions import OperationalError
+    from redis import Redis
+    from redis.backoff import NoBackoff
+    from redis.exceptions import RedisError
+    from redis.retry import Retry
 
-    with Connection(settings.broker_url, connect_timeout=3) as connection:
-        try:
-            connection.ensure_connection(max_retries=1, timeout=3)
-            yield Finding("broker", Health.WELL, f"{connection.as_uri()} answers")
-        except (OperationalError, OSError, ValueError, KeyError) as fault:
-            yield Finding(
-                "broker",
-                Health.ILL,
-                f"{connection.as_uri()} does not answer: {fault}",
-                "start it, or correct TAGGER_BROKER_URL (redis://host:6379/0)",
-            )
+    place = masked(settings.broker_url)
+    try:
+        with Redis.from_url(
+            settings.broker_url, socket_connect_timeout=3, socket_timeout=3, retry=Retry(NoBackoff(), 0)
+        ) as broker:
+            broker.ping()
+            policy = broker.info("memory").get("maxmemory_policy", "noeviction")
+    except (RedisError, OSError, ValueError) as fault:
+        mend = "start it, or correct TAGGER_BROKER_URL (redis://:password@host:6379/0)"
+        yield Finding("broker", Health.ILL, f"{place} does not answer: {fault}", mend)
+        return
+    if policy == "noeviction":
+        yield Finding("broker", Health.WELL, f"{place} answers")
+    else:
+        mend = "set maxmemory-policy noeviction: the work is sent again, but producers' messages are not"
+        yield Finding("broker", Health.NOTE, f"{place} throws messages away when it is full ({policy})", mend)
 
 
 def _roots(settings: Settings) -> Iterator[Finding]:

@@ -173,14 +173,20 @@ def ask_for(database: Database, ask: Ask) -> int:
 
 
 def ask_once(database: Database, ask: Ask, job: str, due_at: datetime) -> int | None:
-    """As :func:`ask_for`, for a job at its due time; None if somebody has begun it.
+    """As :func:`ask_for`, for a job at its due time; None if somebody has begun it, or while the one
+    before is still looking through the library: scans that take longer than the time between them must
+    not pile up.
 
     In one transaction, so that no job is begun for which nothing is asked.
     """
     model = versions.register(database, versions.choose(database, ask.model))
-    return database.write(
-        lambda connection: _ask_for(connection, ask, model) if jobs.begin(connection, job, due_at) else None
-    )
+
+    def work(connection: Connection) -> int | None:
+        if not jobs.begin(connection, job, due_at) or requests.is_unfilled(connection, ask.kind):
+            return None
+        return _ask_for(connection, ask, model)
+
+    return database.write(work)
 
 
 def _ask_for(connection: Connection, ask: Ask, model: Model) -> int:
@@ -379,6 +385,7 @@ class _Filling:
         lacking = [one.uri for one in looked if isinstance(one, Refused) and one.kind in _ELSEWHERE]
         known = set(self.database.read(partial(known_images, uris=lacking)))
         left_alone = folders | self._away([uri for uri in lacking if uri in known])
+        self._tell_of_absent([one.uri for one in looked if _is_absent(one) and one.uri not in known])
         files = [one for one in looked if one.uri not in left_alone]
         before = replace(census.tally)
         census.observe([_seen(one, known) for one in files])
@@ -386,6 +393,12 @@ class _Filling:
         refused = [one for one in files if isinstance(one, Refused)]
         self._name([one for one in refused if one.kind not in _ELSEWHERE or one.uri in known])
         return sorted(folders)
+
+    def _tell_of_absent(self, uris: Sequence[str]) -> None:
+        """They are wanted all the same: a worker may see what is not seen from here."""
+        if uris and len(self.filled.warnings) < REASONS:
+            more = f" and {len(uris) - 1} more are" if uris[1:] else " is"
+            self.filled.warnings.append(f"{_short(uris[0])}{more} not there, as seen from here")
 
     def _away(self, known: Sequence[str]) -> set[str]:
         """Of known images those that are no more missing than all else at their root, which is not there."""
@@ -458,8 +471,8 @@ class _Filling:
         gone = self.database.read(partial(wants.vanished_so, model_id=self.model.id, outcomes=outcomes))
         if gone:
             self.filled.warnings.append(
-                f"{gone:,} that ended so have vanished and are left: a scan (`tagger reindex --changed`) "
-                "finds those that are back"
+                f"{gone:,} with such an outcome have vanished and are left out (`tagger reindex --changed` "
+                "finds what is back)"
             )
 
     def _groups(self, find: _Find) -> Iterator[list[int]]:
@@ -468,6 +481,10 @@ class _Filling:
             yield group
             last = group[-1]
             self.watch(self.filled)
+
+
+def _is_absent(one: Found | Refused) -> bool:
+    return isinstance(one, Refused) and one.kind is OutcomeKind.MISSING
 
 
 def _seen(one: Found | Refused, known: Collection[str]) -> Seen:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,6 +15,8 @@ from tagger.store.session import Database
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -94,8 +96,12 @@ class Lease:
         while not self._stop.wait(ledger.LEASE_SECONDS / 4):
             # A database that is away for a moment is asked again at the next beat; one that stays
             # away stops the run where it writes its results.
-            with suppress(DatabaseUnavailable):
+            try:
                 self._beat_once()
+            except DatabaseUnavailable as fault:
+                log.info("the lease could not be renewed: %s", fault)
+            except Exception:  # whatever it is, the next beat must come
+                log.exception("the lease could not be renewed")
 
     def _beat_once(self) -> None:
         with self._database.writing() as connection:

@@ -73,14 +73,14 @@ class Equipment:
 class Written:
     """Outcomes that were just committed; none when for a second nothing has come.
 
-    ``put_off`` images more will be tried again, and have no outcome yet; ``away`` of them since their
-    place is not there. ``uris`` is by image id.
+    ``put_off`` images more will be tried again, and have no outcome yet; those at the URIs ``away`` since
+    their place is not there. ``uris`` is by image id.
     """
 
     outcomes: tuple[Outcome, ...] = ()
     moved: int = 0
     put_off: int = 0
-    away: int = 0
+    away: tuple[str, ...] = ()
     uris: dict[int, str] = field(default_factory=dict)
 
 
@@ -245,7 +245,7 @@ class Workshop:
 
         def work(connection: Connection) -> Written:
             self._put_off(connection, again, away)
-            written = replace(self._record(connection, final), put_off=len(kept_back), away=len(away))
+            written = replace(self._record(connection, final), put_off=len(kept_back), away=self._named(away))
             note(connection, written)
             return written
 
@@ -271,6 +271,9 @@ class Workshop:
                 "again and run the same command"
             )
         return {lacking[uri] for uri in away} | unknown
+
+    def _named(self, image_ids: Iterable[int]) -> tuple[str, ...]:
+        return tuple(self._refs[image_id].uri for image_id in image_ids)
 
     def _of_unknown_roots(self, group: Sequence[Outcome]) -> set[int]:
         """Images of roots that are not set up on this machine, and perhaps on others."""

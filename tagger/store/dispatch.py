@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from tagger.store.catalog import GROUP
@@ -53,8 +53,13 @@ class Sendable:
 
 
 def sendable(connection: Connection, *, bulk: bool) -> list[Sendable]:
-    """The runs whose images may be sent, the most urgent first; bulk ones only in their hours."""
+    """The runs of which something is to be sent now, the most urgent first; bulk ones only in their
+    hours. There may be thousands that wait: they are passed over in one question."""
+    free = and_(TaggingRow.run_id == RunRow.id, TaggingRow.outcome.is_(None), TaggingRow.lease_id.is_(None))
+    never_sent = exists().where(free, TaggingRow.not_before.is_(None))
+    due_again = exists().where(free, TaggingRow.not_before <= now(connection))
     where: list[ColumnElement[bool]] = [
+        or_(never_sent, due_again),
         RunRow.finished_at.is_(None),
         RunRow.state == RunState.RUNNING.value,
         RunRow.kind != RunKind.TAG.value,

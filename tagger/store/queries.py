@@ -315,7 +315,7 @@ def library_status(connection: Connection, failures: int, runs: int) -> LibraryS
         vanished=total - present,
         outcomes=tuple((row[0], row[1], row[2], row[3]) for row in outcomes),
         failures=_failures(connection, failures, ImageRow.vanished_at.is_(None)),
-        runs=tuple(last_runs(connection, runs)),
+        runs=tuple(last_runs(connection, runs, empty=False)),
         workers=tuple(workers(connection)),
         beats=tuple(beats(connection)),
     )

@@ -48,14 +48,27 @@ def are_waiting(connection: Connection) -> bool:
     return found is not None
 
 
+def is_unfilled(connection: Connection, kind: runs.RunKind) -> bool:
+    """Whether a run of this kind is still being filled, or waits for that."""
+    found = connection.execute(
+        select(RequestRow.id)
+        .join(RunRow, RunRow.id == RequestRow.run_id)
+        .where(RunRow.kind == kind.value)
+        .limit(1)
+    )
+    return found.first() is not None
+
+
 def take(connection: Connection, lease_id: int) -> Request | None:
-    """Take the oldest request that is due and that nobody sees to; the attempt is counted."""
+    """Take a request that is due and that nobody sees to, of the most urgent the oldest; what somebody
+    enqueued goes before what is looked for by a scan. The attempt is counted."""
     row = connection.execute(
         locked(
             connection,
             select(RequestRow.id, RequestRow.run_id, RequestRow.body, RequestRow.attempts)
+            .join(RunRow, RunRow.id == RequestRow.run_id)
             .where(_waiting(connection))
-            .order_by(RequestRow.id)
+            .order_by(RunRow.priority, RunRow.kind != runs.RunKind.ENQUEUE.value, RequestRow.id)
             .limit(1),
             of=RequestRow,
             skip=True,

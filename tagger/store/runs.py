@@ -365,11 +365,15 @@ def _require(connection: Connection, run_id: int, deed: str, state: RunState | N
 # -- looking --------------------------------------------------------------------------------
 
 
-def last_runs(connection: Connection, limit: int) -> list[Run]:
-    """The unfinished runs and the newest of the others."""
+def last_runs(connection: Connection, limit: int, *, empty: bool = True) -> list[Run]:
+    """The unfinished runs and the newest of the others; ``empty`` ones too, which found nothing to do."""
     moment = now(connection)
     is_open = RunRow.finished_at.is_(None)
     newest = select(RunRow.id).order_by(RunRow.id.desc()).limit(limit)
+    if not empty:
+        newest = newest.where(
+            or_(is_open, RunRow.kind == RunKind.TAG.value, RunRow.total > 0, RunRow.note.is_not(None))
+        )
     rows = connection.execute(
         select(RunRow, ModelRow.name.label("model_name"), _ASKED.label("filling"))
         .outerjoin(ModelRow, ModelRow.id == RunRow.model_id)

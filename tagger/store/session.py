@@ -40,6 +40,10 @@ PATIENCE_SECONDS = 600
 _CONFLICTS = ("40P01", "40001")
 """SQLSTATE of a deadlock and of a failed serialisation: the transaction is to be done again."""
 
+_PASSING = ("25006", "53", "57")
+"""SQLSTATE, or its class: only to be read for now (a failover, a full disk), short of disk or memory or
+connections, ended by an operator."""
+
 _PUNCTUAL: dict[str, Any] = {
     "options": "-c idle_in_transaction_session_timeout=15s -c lock_timeout=60s",
     "connect_timeout": 10,
@@ -70,7 +74,8 @@ class Database:
     @property
     def url(self) -> str:
         """The address without its password."""
-        return self.engine.url.render_as_string(hide_password=True)
+        url = self.engine.url.set(drivername=self.engine.url.get_backend_name())  # as people write it
+        return url.render_as_string(hide_password=True)
 
     @property
     def path(self) -> Path | None:
@@ -298,6 +303,11 @@ def _translated(database: Database) -> Iterator[None]:
                 f"{database.path} is no SQLite database, or a damaged one ({fault.orig}): name another file, "
                 "or go back to a copy made by `tagger db backup`"
             ) from fault
+        if (getattr(fault.orig, "sqlstate", None) or "").startswith(_PASSING):
+            database.engine.dispose()  # other connections may lead to the same place
+            raise DatabaseUnavailable(
+                f"the database at {database.url} takes nothing now: {fault.orig}"
+            ) from fault
         if fault.connection_invalidated:
             raise DatabaseUnavailable(f"the database at {database.url} went away: {fault.orig}") from fault
         raise
@@ -316,6 +326,7 @@ def _explained(database: Database, fault: OperationalError) -> DatabaseError:
     if "locked" in said:
         return DatabaseUnavailable(f"{database.path} is busy: another process has been writing for too long")
     mend = next((mend for words, mend in _TO_MEND.items() if words in said), _ELSE)
+    said = said.partition("Is the server running")[0].strip()  # a question that ours asks too
     return DatabaseUnavailable(f"the database at {database.url} does not answer: {said}; {mend}")
 
 

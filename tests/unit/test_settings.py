@@ -106,8 +106,9 @@ def test_messages_must_not_come_back_while_a_chunk_is_worked_on() -> None:
     [
         ("redis://:s3cret@broker:port/0", "Port could not be cast"),
         ("redis://:s3cret@broker:99999/0", "Port out of range"),
-        ("localhost:6379", "no address of a broker"),
-        ("redis:///0", "no address of a broker"),
+        ("localhost:6379", "no address of a Redis"),
+        ("redis:///0", "no address of a Redis"),
+        ("amqp://:s3cret@broker", "no address of a Redis"),
     ],
 )
 def test_a_broker_is_an_address_and_its_password_is_not_shown(url: str, said: str) -> None:

@@ -199,18 +199,34 @@ def test_a_chunk_that_could_not_be_sent_is_due_at_once(shelf: Shelf) -> None:
 @on_one_database
 def test_new_work_goes_before_bulk_and_older_before_younger(shelf: Shelf) -> None:
     bulk, older, younger = open_run(shelf, bulk=True), open_run(shelf), open_run(shelf)
+    for run, image in zip((bulk, older, younger), numbered(shelf, 3), strict=True):
+        want(shelf, run, [image])
     assert _sendable(shelf) == [older, younger, bulk]
     assert _sendable(shelf, bulk=False) == [older, younger]
 
 
 def test_paused_finished_and_private_runs_are_not_sent(shelf: Shelf) -> None:
-    paused, resumed, cancelled = (open_run(shelf) for _ in range(3))
-    open_run(shelf, kind=RunKind.TAG)
+    paused, resumed, cancelled, private = (
+        open_run(shelf, kind=kind) for kind in (*3 * [RunKind.ENQUEUE], RunKind.TAG)
+    )
+    for run, image in zip((paused, resumed, cancelled, private), numbered(shelf, 4), strict=True):
+        want(shelf, run, [image])
     for run in (paused, resumed):
         shelf.database.write(partial(runs.pause, run_id=run))
     shelf.database.write(partial(runs.resume, run_id=resumed))
     shelf.database.write(partial(runs.cancel, run_id=cancelled))
     assert _sendable(shelf) == [resumed]
+
+
+@on_one_database
+def test_runs_of_which_nothing_is_due_are_passed_over(shelf: Shelf) -> None:
+    waiting, due = open_run(shelf), open_run(shelf)
+    for run, image in zip((waiting, due), numbered(shelf, 2), strict=True):
+        want(shelf, run, [image])
+    assert _ids(_take(shelf, waiting))
+    assert _sendable(shelf) == [due]
+    shelf.write("UPDATE taggings SET not_before = '2020-01-01 00:00:00.000000' WHERE not_before IS NOT NULL")
+    assert _sendable(shelf) == [waiting, due]
 
 
 @on_one_database

@@ -396,10 +396,10 @@ def test_a_run_that_wants_nothing_new_ends_with_its_request(shelf: Shelf) -> Non
 @on_one_database
 def test_of_two_requests_of_a_run_each_keeps_it_open(shelf: Shelf) -> None:
     run = open_run(shelf, "upload")
-    requests = [_request(shelf, run), _request(shelf, open_run(shelf, "upload"))]
-    shelf.database.write(partial(requests.answered, request_id=requests[0], run_id=run))
+    both = [_request(shelf, run), _request(shelf, open_run(shelf, "upload"))]
+    shelf.database.write(partial(requests.answered, request_id=both[0], run_id=run))
     assert found(shelf, run).finished_at is None
-    shelf.database.write(partial(requests.answered, request_id=requests[1], run_id=run))
+    shelf.database.write(partial(requests.answered, request_id=both[1], run_id=run))
     assert found(shelf, run).state == RunState.ENDED
 
 

@@ -44,7 +44,13 @@ def _begun(database: Database) -> list[datetime]:
 
 def _asked(database: Database) -> int:
     with database.reading() as connection:
-        return connection.execute(text("SELECT COUNT(*) FROM requests")).scalar_one()
+        return connection.execute(text("SELECT COUNT(*) FROM runs")).scalar_one()
+
+
+def _fill(database: Database) -> None:
+    """Somebody has seen to all that was asked for."""
+    with database.writing() as connection:
+        connection.execute(text("DELETE FROM requests"))
 
 
 def test_a_job_is_begun_at_its_time_and_not_before(sqlite: Database) -> None:
@@ -58,6 +64,7 @@ def test_a_job_is_begun_at_its_time_and_not_before(sqlite: Database) -> None:
     for _ in range(3):
         schedule()
     assert _begun(sqlite) == [NOON + timedelta(minutes=30)]
+    _fill(sqlite)
     clock.forward(hours=1)
     schedule()
     assert len(_begun(sqlite)) == _asked(sqlite) == 2
@@ -80,6 +87,7 @@ def test_of_several_missed_times_one_is_made_up_for(sqlite: Database) -> None:
     first()
     clock.forward(minutes=30)
     first()
+    _fill(sqlite)
     clock.forward(hours=10)
     again = Schedule(sqlite, [HOURLY], clock)
     again()
@@ -108,6 +116,7 @@ def test_a_second_scheduler_begins_nothing_twice(sqlite: Database) -> None:
     for _ in range(8):
         for schedule in both:
             schedule()
+        _fill(sqlite)
         clock.forward(minutes=15)
     assert len(_begun(sqlite)) == _asked(sqlite) == 2
 
@@ -130,12 +139,22 @@ def test_a_job_that_could_not_be_asked_for_is_not_begun_and_comes_again(
     schedule()
     clock.forward(minutes=30)
     with monkeypatch.context() as patch:
-        patch.setattr(filling.runs, "request", _fail)
+        patch.setattr(filling.requests, "add", _fail)
         with pytest.raises(ZeroDivisionError):
             schedule()
     assert _begun(sqlite) == []
     schedule()
     assert len(_begun(sqlite)) == _asked(sqlite) == 1
+
+
+def test_a_scan_that_takes_longer_than_the_time_between_scans_does_not_pile_up(sqlite: Database) -> None:
+    clock = Clock()
+    schedule = Schedule(sqlite, [HOURLY], clock)
+    schedule()
+    for _ in range(5):
+        clock.forward(hours=1)
+        schedule()
+    assert len(_begun(sqlite)) == 5 and _asked(sqlite) == 1
 
 
 def _fail(*_: object) -> int:
