@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import select
+
 from tagger.errors import TaggerError
 from tagger.library.dispatch import BrokerUnavailable, dispatch
 from tagger.library.filling import Filled, fill_next
@@ -157,6 +159,16 @@ def _sample(run: Run, bulk: bool) -> RunSample:
     )
 
 
+def answers(database: Database) -> bool:
+    """Whether the database answers a question now."""
+    try:
+        with database.reading() as connection:
+            connection.execute(select(1))
+    except TaggerError:
+        return False
+    return True
+
+
 def _end_process() -> None:
     logging.shutdown()
     os._exit(DEAF)
@@ -172,11 +184,13 @@ class Watchdog:
         queue: CeleryQueue,
         attention: Attention,
         *,
+        database_answers: Callable[[], bool] = lambda: True,
         end: Callable[[], None] = _end_process,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = queue
         self._attention = attention
+        self._database_answers = database_answers
         self._end = end
         self._clock = clock
         self._waiting_since: float | None = None
@@ -184,7 +198,8 @@ class Watchdog:
     def __call__(self) -> None:
         """Look once; raises :class:`BrokerUnavailable`, of which a consumer is not to blame."""
         now = self._clock()
-        if self._attention.busy and now - self._attention.last > STALLED_SECONDS:
+        if self._attention.busy and now - self._attention.last > STALLED_SECONDS and self._database_answers():
+            # While the database is away work stands still for a reason, and goes on when it is back.
             log.critical("the work has not gone on for %.0f s: this process starts anew", STALLED_SECONDS)
             self._end()
         try:

@@ -32,7 +32,7 @@ from tagger.store import ledger, migrate
 from tagger.store.session import Database, open_database
 from worker import logs, metrics, tasks
 from worker.app import ENQUEUE, IMAGES, NO_TASK, REQUESTS, TAG_CHUNK, make_app
-from worker.keeper import DEAF, Attention, Keeper, Watchdog, filling, observing, passing
+from worker.keeper import DEAF, Attention, Keeper, Watchdog, answers, filling, observing, passing
 from worker.metrics import Metrics
 from worker.producers import CeleryQueue
 from worker.runtime import Runtime
@@ -121,7 +121,7 @@ class _Node:
             Runtime(self.database, self.settings, self.numbers, self.name, self.attention.progress)
         )
         tasks.register_tag_chunk(self.app, runtime, self.numbers, done)
-        watchdog = Watchdog(self.queue, self.attention)
+        watchdog = Watchdog(self.queue, self.attention, database_answers=partial(answers, self.database))
         opened.enter_context(Keeper("tagger-watch", [watchdog], WATCH_SECONDS))
         return runtime.stop
 

@@ -107,7 +107,14 @@ class Watched:
         self.now = 1000.0
         self.line = Line(waiting)
         self.attention = Attention()
-        self._dog = Watchdog(self.line, self.attention, end=self._end, clock=lambda: self.now)  # type: ignore[arg-type]
+        self.database_answers = True
+        self._dog = Watchdog(
+            self.line,  # type: ignore[arg-type]
+            self.attention,
+            database_answers=lambda: self.database_answers,
+            end=self._end,
+            clock=lambda: self.now,
+        )
 
     def _end(self) -> None:
         self.ended = True
@@ -162,6 +169,13 @@ def test_a_process_whose_work_does_not_go_on_ends() -> None:
     assert not watched.ended
     watched.pass_time(15)
     assert watched.ended
+
+
+def test_a_process_that_waits_for_its_database_stays() -> None:
+    watched = Watched()
+    watched.database_answers = False
+    watched.hang(STALLED_SECONDS + 300)
+    assert not watched.ended
 
 
 def test_a_process_that_got_one_message_and_then_none_ends() -> None:
