@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tagger.engines.memory import GpuMemory, gpu_memory
 from tagger.engines.protocol import Engine, Prediction, activate
-from tagger.engines.select import Device, describe_devices, select_engine
+from tagger.engines.select import Device, describe_devices, select_engine, selects_openvino
 
 __all__ = [
     "Device",
@@ -18,4 +18,5 @@ __all__ = [
     "describe_devices",
     "gpu_memory",
     "select_engine",
+    "selects_openvino",
 ]

@@ -45,13 +45,22 @@ def obtain(
     called when the graph is there. A cache that cannot be written costs time at every start, and
     nothing else.
     """
-    folder = cache_dir / "openvino" / _name(runtime, preprocessing, key)
+    folder = _folder(runtime, preprocessing, key, cache_dir)
     kept = _read(runtime, folder)
     if kept is not None:
         return kept
     model = _convert(runtime, network(), preprocessing)
     _keep(runtime, model, folder)
     return model
+
+
+def is_kept(runtime: Any, preprocessing: Preprocessing, key: str, cache_dir: Path) -> bool:
+    """Whether :func:`obtain` would find the graph."""
+    return _folder(runtime, preprocessing, key, cache_dir).is_dir()
+
+
+def _folder(runtime: Any, preprocessing: Preprocessing, key: str, cache_dir: Path) -> Path:
+    return cache_dir / "openvino" / _name(runtime, preprocessing, key)
 
 
 def _name(runtime: Any, preprocessing: Preprocessing, key: str) -> str:

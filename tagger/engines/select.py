@@ -80,6 +80,13 @@ def select_engine(
     )
 
 
+def selects_openvino(name: EngineName) -> bool:
+    """Whether :func:`select_engine` surely takes the CPU engine; torch is not asked."""
+    if name == "auto" and not _has_nvidia_driver():
+        return _automatic() == "openvino"
+    return name == "openvino"
+
+
 def describe_devices() -> list[Device]:
     """The CPU and every NVIDIA GPU of this machine. Imports torch only if there may be one."""
     return [_cpu(), *_gpus()]

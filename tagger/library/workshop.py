@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING
 from tagger import pipeline
 from tagger.engines import Engine, select_engine
 from tagger.errors import SourceError
+from tagger.library.convert import convert_apart, key_of, network_of
 from tagger.library.known import KnownContents
 from tagger.library.lease import Lease
 from tagger.library.survey import Place, gone_away, moved_away, shown
 from tagger.library.versions import Choice
 from tagger.loading import PillowLoader
 from tagger.metering import SILENT, Meter, Stage
-from tagger.models import ModelSpec
 from tagger.pipeline import Stages
 from tagger.sources import Roots
 from tagger.store import ledger, outcomes
@@ -40,7 +40,6 @@ from tagger.values import EngineName, ImageRef, Limits, Outcome, OutcomeKind, Pr
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-    from torch import nn
 
 AWAY = timedelta(seconds=30)
 """How long images wait whose place is not there."""
@@ -327,11 +326,12 @@ class Workshop:
 
     def _start_engine(self) -> Engine:
         spec = self._choice.spec
+        convert_apart(spec, self._equipment.engine, self._equipment.cache_dir)
         return select_engine(
             self._equipment.engine,
-            network=lambda: _network(spec),
+            network=lambda: network_of(spec),
             preprocessing=spec.preprocessing,
-            key=f"{spec.name}-{spec.weights.sha256[:16]}",
+            key=key_of(spec),
             cache_dir=self._equipment.cache_dir,
             threads=self._equipment.threads,
             precision=self._equipment.precision,
@@ -351,10 +351,3 @@ class Workshop:
             known=known,
             meter=self._equipment.meter,
         )
-
-
-def _network(spec: ModelSpec) -> nn.Module:
-    """The network with its weights; torch is imported only when an engine wants it built."""
-    from tagger.models import networks
-
-    return networks.build(spec)
