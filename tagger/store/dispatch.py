@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from tagger.store.catalog import GROUP
@@ -55,11 +55,8 @@ class Sendable:
 def sendable(connection: Connection, *, bulk: bool) -> list[Sendable]:
     """The runs of which something is to be sent now, the most urgent first; bulk ones only in their
     hours. There may be thousands that wait: they are passed over in one question."""
-    free = and_(TaggingRow.run_id == RunRow.id, TaggingRow.outcome.is_(None), TaggingRow.lease_id.is_(None))
-    never_sent = exists().where(free, TaggingRow.not_before.is_(None))
-    due_again = exists().where(free, TaggingRow.not_before <= now(connection))
     where: list[ColumnElement[bool]] = [
-        or_(never_sent, due_again),
+        or_(_has_any(TaggingRow.not_before.is_(None)), _has_any(TaggingRow.not_before <= now(connection))),
         RunRow.finished_at.is_(None),
         RunRow.state == RunState.RUNNING.value,
         RunRow.kind != RunKind.TAG.value,
@@ -70,6 +67,21 @@ def sendable(connection: Connection, *, bulk: bool) -> list[Sendable]:
         select(RunRow.id, RunRow.total - RunRow.done).where(*where).order_by(RunRow.priority, RunRow.id)
     )
     return [Sendable(*row) for row in rows]
+
+
+def _has_any(when: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether the run wants an image for which this holds, and which nobody has in hand."""
+    # In the order of the index, one row: as an EXISTS it might be read for all runs at once, by PostgreSQL.
+    first = (
+        select(TaggingRow.image_id)
+        .where(
+            TaggingRow.run_id == RunRow.id, TaggingRow.outcome.is_(None), TaggingRow.lease_id.is_(None), when
+        )
+        .order_by(TaggingRow.not_before, TaggingRow.image_id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    return first.is_not(None)
 
 
 def take(connection: Connection, run_id: int, size: int, most: int) -> list[Chunk]:
