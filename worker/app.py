@@ -37,9 +37,8 @@ def make_app(settings: Settings, refused: Callable[[], None] | None = None) -> C
         )
     _require_visibility(settings)
     app = Celery("tagger", broker=settings.broker_url, set_as_current=False)
-    if settings.broker_url.startswith(("redis://", "rediss://")):
-        app.conf.broker_transport = transport.NAME
     app.conf.update(
+        broker_transport=transport.NAME,
         task_queues=[Queue(IMAGES), Queue(REQUESTS)],
         task_default_queue=REQUESTS,
         task_create_missing_queues=False,

@@ -1,6 +1,6 @@
 """Converting a network for the CPU engine, in a process of its own.
 
-PyTorch takes 0.6 GB for it and gives nothing back, and the process that tags may run for months.
+PyTorch takes 0.7 GB for it and gives nothing back, and the process that tags may run for months.
 """
 
 from __future__ import annotations

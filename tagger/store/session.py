@@ -136,7 +136,7 @@ class Database:
 
 class Inquiry:
     """Questions of one statement each, on a connection that is kept: no transaction goes on between
-    two of them. Four times as quick as :meth:`Database.read`. For one thread at a time."""
+    two of them. Some three times as quick as :meth:`Database.read`. For one thread at a time."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
