@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 DEMO_DB := demo/tagger.db
 SECONDS ?= 600
 IMAGES ?= 1000000
+# Half as many again as there are processors, since many tests wait for servers: 57 % busy with two on two.
+PROCESSES ?= $(shell $(PYTHON) -c 'import os; cores = os.cpu_count() or 1; print(min(4, cores + cores // 2 + cores % 2))')
 
 # The CUDA builds of PyTorch take 5 GB; `make demo TORCH=cpu` installs the small ones instead.
 ifeq ($(TORCH),cpu)
@@ -44,7 +46,7 @@ demo: $(VENV)/installed ## Tag the example photos into demo/tagger.db and show t
 		'$(BIN)/tagger tag ~/Pictures             # your own photos, into a database of your own'
 
 test: $(VENV)/installed-tests ## Run all tests (real SQLite and PostgreSQL, no Docker needed)
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+	@$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal
 
 lint: $(VENV)/installed-tests ## Check style and types
 	@$(BIN)/ruff check .

@@ -1,11 +1,12 @@
 """Decoders that go wrong, for processes that have this folder on their path.
 
 Python imports this module when it starts. A picture whose comment is one of these words meets what
-real libraries do with bytes that nobody thought of; and a file with ``never-answers`` in its name
-is read from a share that does not.
+real libraries do with bytes that nobody thought of; a file with ``never-answers`` in its name is read
+from a share that does not; and one with ``keeps-changing`` in its name is written to at every look.
 """
 
 import ctypes
+import itertools
 import os
 import signal
 import sys
@@ -105,7 +106,9 @@ DEEDS = {
     b"print": _print_much_and_go_on,
 }
 
-_load, _open = ImageFile.ImageFile.load, os.open
+_load, _open, _fstat = ImageFile.ImageFile.load, os.open, os.fstat
+_changing: set[int] = set()
+_moments = itertools.count(1_000_000_000)
 
 
 def _bad_load(self: ImageFile.ImageFile) -> Any:
@@ -116,8 +119,18 @@ def _bad_load(self: ImageFile.ImageFile) -> Any:
 def _bad_open(path: Any, *arguments: Any, **more: Any) -> int:
     if "never-answers" in str(path):
         time.sleep(_FOR_EVER)
-    return _open(path, *arguments, **more)
+    descriptor = _open(path, *arguments, **more)
+    (_changing.add if "keeps-changing" in str(path) else _changing.discard)(descriptor)
+    return descriptor
+
+
+def _bad_fstat(descriptor: int) -> os.stat_result:
+    if descriptor in _changing:
+        moment = next(_moments)
+        os.utime(descriptor, ns=(moment, moment))
+    return _fstat(descriptor)
 
 
 ImageFile.ImageFile.load = _bad_load  # type: ignore[method-assign]
 os.open = _bad_open
+os.fstat = _bad_fstat
