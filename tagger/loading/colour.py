@@ -17,6 +17,7 @@ from PIL import Image, ImageCms
 from PIL.Image import Image as Picture
 
 from tagger.loading.geometry import Box, mirrored_axes, swaps_sides, whole_blocks, within
+from tagger.loading.resize import resize
 
 # Straight alpha must be multiplied in before pixels are averaged: what is transparent has a
 # colour too, and nobody sees it. RGBa is Pillow's name for that.
@@ -65,7 +66,7 @@ def resample(image: Picture, box: Box, size: int, kernel: Image.Resampling, gap:
     image, box = _reduced(image, box, size, gap, turn)
     if swaps_sides(turn):
         image, box = image.transpose(Image.Transpose.TRANSPOSE), (box[1], box[0], box[3], box[2])
-    return image.resize((size, size), kernel, box=box)
+    return resize(image, size, kernel, box)
 
 
 def to_rgb(image: Picture, profile: bytes | None) -> Picture:
