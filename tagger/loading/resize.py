@@ -23,8 +23,8 @@ _Resize = Callable[[Picture, int, Image.Resampling, Box], Picture]
 # What is linear in all channels. RGBa and CMYK are four bytes a pixel like any other.
 _MODES = frozenset({"RGB", "L", "CMYK", "RGBa"})
 _LEVEL = 5
-"""By how much a pixel may differ. Both round, and cut off what overshoots, after each of two passes, in another
-order: 0.25 on the average over photos, 4 at most."""
+"""By how much a pixel may differ. Both round, and cut off what overshoots, after each of two passes, but
+not in the same order: over photos 0.25 on the average."""
 
 
 def resize(image: Picture, size: int, kernel: Image.Resampling, box: Box) -> Picture:
@@ -79,9 +79,7 @@ def _agrees(fast: _Resize) -> bool:
     noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
     picture, box = Image.fromarray(noise), (3.5, 1.25, 45.0, 42.75)
     for kernel in (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC):
-        theirs, ours = (
-            np.asarray(way(picture, 16, kernel, box)).astype(int) for way in (fast, _by_pillow)
-        )
+        theirs, ours = (np.asarray(way(picture, 16, kernel, box)).astype(int) for way in (fast, _by_pillow))
         if np.abs(theirs - ours).max() > _LEVEL:
             return False
     return True

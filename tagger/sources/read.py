@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib import import_module
 from io import FileIO
@@ -94,8 +94,7 @@ def _fetched(
     """
     if not address.web:
         return objects.fetch(address, size, limits.max_bytes, admit)
-    for pause in _PAUSES_S:
-        time.sleep(pause)
+    for _ in _tries():
         try:
             return web.fetch(address, limits, roots.allows, admit)
         except RefusedError as refusal:
@@ -129,8 +128,7 @@ def _seems_there(path: Path) -> bool:
 
 def _settled(path: Path, max_bytes: int, admit: Callable[[int], None]) -> tuple[bytes, int]:
     """The bytes of a file that stood still while it was read, and its mtime in nanoseconds."""
-    for pause in _PAUSES_S:
-        time.sleep(pause)
+    for _ in _tries():
         with open_regular(path) as file:
             before = os.fstat(file.fileno())
             if before.st_size > max_bytes:
@@ -147,6 +145,14 @@ def _settled(path: Path, max_bytes: int, admit: Callable[[int], None]) -> tuple[
                 raise empty()
             return data, before.st_mtime_ns
     raise changing()
+
+
+def _tries() -> Iterator[None]:
+    """At once, and then after each pause; a sleep of no length would still give the processor away."""
+    for pause in _PAUSES_S:
+        if pause:
+            time.sleep(pause)
+        yield
 
 
 def _whole(file: FileIO, size: int) -> bytes:

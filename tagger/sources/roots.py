@@ -77,7 +77,11 @@ class Root:
 
     def contains(self, path: Path) -> bool:
         """Whether the absolute ``path`` is this place or lies beneath it."""
-        return path == self.path or self.path in path.parents
+        own, other = (
+            str(self.path),
+            str(path),
+        )  # by text: this is asked of every image, and Path.parents is slow
+        return other == own or other.startswith(own if own.endswith("/") else f"{own}/")
 
 
 @dataclass(frozen=True, slots=True)

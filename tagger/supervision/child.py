@@ -1,6 +1,7 @@
-"""The process that reads and loads, one image at a time: ``python -m tagger.supervision.child FD``.
+"""The process that reads and loads, one image at a time: ``python -m tagger.supervision.child FD SLOT``.
 
-It speaks with its watcher over the socket FD and ends when that is closed. It makes itself as
+It speaks with its watcher over the socket FD, leaves pictures in the memory SLOT, and ends when the socket is
+closed. It makes itself as
 harmless as the system allows before it meets the first file. Its standard input is a pipe on which
 nothing is ever written, and which is closed when the watcher dies.
 """
@@ -15,12 +16,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tagger.loading import NOT_ENOUGH_MEMORY, PillowLoader
 from tagger.sources import prepare, read
 from tagger.supervision.messages import FREE, Done, Known, Need, Purpose, Ready, Setup
+from tagger.supervision.slot import Slot
 from tagger.values import ImageRef, Limits, LoadedImage, LoadFailure
 
 _SPARE_MEMORY = 128 * 2**20
@@ -37,6 +40,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the watcher's to understand
     connection: Connection = Connection(int(sys.argv[1]))
     setup: Setup = connection.recv()
+    slot = Slot(int(sys.argv[2]), setup.preprocessing.crop)
     _die_with_watcher()
     work = _Work(connection, setup)
     prepare(setup.roots)  # before anything is measured: what it brings along is no image's fault
@@ -48,12 +52,14 @@ def main() -> None:
             ref: ImageRef = connection.recv()
             result = work.load(ref)
             ran_out = isinstance(result, LoadFailure) and result.reason == NOT_ENOUGH_MEMORY
+            if isinstance(result, LoadedImage):
+                result = slot.put(result)
             connection.send(Done(result, fit=not ran_out and _Belongings.now().are_like(before)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Belongings:
-    """What this process holds: memory in bytes, and open files; 0 where the system does not say."""
+    """What this process holds: memory in bytes (0 where the system does not say), and open files."""
 
     memory: int
     files: int
@@ -151,19 +157,27 @@ def _lower(kind: int, amount: int) -> None:
 
 def _data_bytes() -> int:
     """What the system counts against RLIMIT_DATA; 0 where it does not say (macOS)."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[5])  # data and stack, proc(5)
-    except OSError:
+    statm = _statm()
+    if statm is None:
         return 0
+    pages = int(os.pread(statm, 200, 0).split()[5])  # data and stack, proc(5)
     return pages * resource.getpagesize()
 
 
-def _open_files() -> int:
-    """How many; 0 where the system does not say."""
+@cache
+def _statm() -> int | None:
+    """Opened once: it is read after each image."""
     try:
-        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 -- only to be counted
+        return os.open("/proc/self/statm", os.O_RDONLY)
     except OSError:
-        return 0
+        return None
+
+
+def _open_files() -> int:
+    """How many, more or less: what is opened next gets the lowest number that is free."""
+    lowest = os.dup(0)
+    os.close(lowest)
+    return lowest
 
 
 if __name__ == "__main__":

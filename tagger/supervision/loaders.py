@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from queue import SimpleQueue
 from types import TracebackType
 
 from tagger.errors import LoadingError
@@ -27,6 +28,9 @@ SPARE_MEMORY = 256 * 2**20
 without asking, what opening takes for some formats, and a decoder's own tables."""
 STARTS = 3
 """So many processes in a row may fail to come up before the run is given up."""
+
+Places = SimpleQueue[None]
+"""One item for each image more that may be loaded now; a semaphore, but one that is not made of Python."""
 
 Wanted = Callable[[bytes], bool]
 """Whether the content of this SHA-256 is to be loaded."""
@@ -64,7 +68,9 @@ class Loaders:
         self._setup = setup
         self._on_death = on_death
         self._meter = meter
-        self._slots = threading.Semaphore(processes)
+        self._places: Places = SimpleQueue()
+        for _ in range(processes):
+            self._places.put(None)
         self._budgets = {
             Purpose.FILE: Budget(setup.limits.max_bytes),
             Purpose.DECODING: Budget(setup.limits.max_memory),
@@ -103,13 +109,13 @@ class Loaders:
     def _load(self, ref: ImageRef, once: _Once) -> LoadedImage | LoadFailure | None:
         """Try until it is loaded, or has done enough harm."""
         cause, deaths, overdrawn = "an earlier run", ref.deaths, False
-        with _Slot(self._slots) as slot:
+        with _Place(self._places) as place:
             while deaths < DEATHS:
                 # The last time with all memory for itself, so that it was not the others who used
                 # it up; and so with what needs more than its header says.
                 alone = overdrawn or deaths + 1 == DEATHS
                 try:
-                    return self._attempt(ref, once, slot, alone=alone)
+                    return self._attempt(ref, once, place, alone=alone)
                 except OverdrawnError:
                     overdrawn = True
                 except DiedError as death:
@@ -144,7 +150,7 @@ class Loaders:
         self.close()
 
     def _attempt(
-        self, ref: ImageRef, once: _Once, slot: _Slot, *, alone: bool
+        self, ref: ImageRef, once: _Once, place: _Place, *, alone: bool
     ) -> LoadedImage | LoadFailure | None:
         """One process, one image.
 
@@ -153,13 +159,13 @@ class Loaders:
         """
         limit = self._setup.limits.max_seconds
         once.begin()
-        with _Share(self._budgets, slot, lambda: self._abandoned) as share:
+        with _Share(self._budgets, place, lambda: self._abandoned) as share:
             if alone:
                 share.take_all()
             process = self._take(ref)
             once.begun()
             try:
-                done = self._conversation(process, once, Clock(limit, SLOW_SECONDS, slot.leave), share)
+                done = self._conversation(process, once, Clock(limit, SLOW_SECONDS, place.leave), share)
             except OverdueError:
                 self._drop(process)
                 self._meter.timed_out()
@@ -293,10 +299,10 @@ class _Share:
     """
 
     def __init__(
-        self, budgets: Mapping[Purpose, Budget], slot: _Slot, is_given_up: Callable[[], bool]
+        self, budgets: Mapping[Purpose, Budget], place: _Place, is_given_up: Callable[[], bool]
     ) -> None:
         self._budgets = budgets
-        self._slot = slot
+        self._place = place
         self._is_given_up = is_given_up
         self._held: dict[Purpose, int] = {}
         self._has_all = False
@@ -322,7 +328,7 @@ class _Share:
         return None if self._has_all else sum(self._held.values()) + SPARE_MEMORY
 
     def _goes_on_waiting(self) -> bool:
-        self._slot.leave()
+        self._place.leave()
         return not self._is_given_up()
 
     def __enter__(self) -> _Share:
@@ -336,14 +342,14 @@ class _Share:
 
 
 @dataclass(slots=True)
-class _Slot:
+class _Place:
     """A place among those that load at one time; left early by an image that takes long."""
 
-    slots: threading.Semaphore
+    free: Places
     held: bool = False
 
-    def __enter__(self) -> _Slot:
-        self.slots.acquire()
+    def __enter__(self) -> _Place:
+        self.free.get()
         self.held = True
         return self
 
@@ -351,7 +357,7 @@ class _Slot:
         """Let another load meanwhile."""
         if self.held:
             self.held = False
-            self.slots.release()
+            self.free.put(None)
 
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tagger.sources import Roots
-from tagger.values import Limits, LoadedImage, LoadFailure, Preprocessing
+from tagger.values import Limits, LoadedImage, LoadFailure, Plain, Preprocessing
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Purpose(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class Need(Plain):
     """Memory is needed, in bytes, instead of what was needed for this before; the process goes on
     when it is told that it may."""
 
@@ -48,16 +48,18 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Known(Plain):
     """The file is read, and this is its SHA-256; is it to be loaded?"""
 
     digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """The image or why there is none; None after a no. ``fit`` is false when the process is not as
-    it was before (a decoder kept memory or files), and another is to take its place."""
+class Done(Plain):
+    """The image, its pixels left in the slot, or why there is none; None after a no.
+
+    ``fit`` is false when the process is not as it was before (a decoder kept memory or files), and
+    another is to take its place."""
 
     result: LoadedImage | LoadFailure | None
     fit: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import struct
@@ -20,8 +21,9 @@ from typing import cast
 import psutil
 
 from tagger.errors import LoadingError
-from tagger.supervision.messages import Answer, Ready, Setup
-from tagger.values import ImageRef
+from tagger.supervision.messages import Answer, Done, Ready, Setup
+from tagger.supervision.slot import Slot
+from tagger.values import ImageRef, LoadedImage
 
 _COMMAND = (sys.executable, "-P", "-m", "tagger.supervision.child")
 _START_SECONDS = 120.0
@@ -82,17 +84,21 @@ class LoadingProcess:
         self._worked = 0.0
         self._held_before = 0
         try:
-            self._start()
+            self._start(setup.preprocessing.crop)
         except OSError as fault:
             raise LoadingError(f"a process that loads images cannot be started: {fault}") from fault
         with suppress(OSError):  # if it is gone already, whoever waits for it will say so
             self._connection.send(setup)
 
-    def _start(self) -> None:
+    def _start(self, side: int) -> None:
         with ExitStack() as undone:
+            self._slot = Slot.made(side)
+            undone.callback(self._slot.close)
             self._connection, theirs = Pipe()
             undone.enter_context(self._connection)
             _bound_reading(self._connection)
+            self._hearing = select.poll()  # kept: Connection.poll makes a new one for each question
+            self._hearing.register(self._connection.fileno(), select.POLLIN)
             # What decoders print ends here. Writing never waits: what does not fit is lost.
             self._words, words = os.pipe()
             undone.callback(os.close, self._words)
@@ -100,12 +106,12 @@ class LoadingProcess:
             os.set_blocking(words, False)
             with theirs, os.fdopen(words, "wb") as said:
                 self._process = subprocess.Popen(
-                    [*_COMMAND, str(theirs.fileno())],
+                    [*_COMMAND, str(theirs.fileno()), str(self._slot.fd)],
                     stdin=subprocess.PIPE,  # closed when this process dies, and the child with it
                     stdout=said,
                     stderr=said,
                     env=_environment(),
-                    pass_fds=[theirs.fileno()],
+                    pass_fds=[theirs.fileno(), self._slot.fd],
                     start_new_session=True,  # so that what a decoder forks can be ended too
                 )
             undone.pop_all()
@@ -145,13 +151,19 @@ class LoadingProcess:
             if self._killed:
                 raise DiedError("it was ended")
         try:
-            return cast("Answer", self._connection.recv())
+            return self._whole(cast("Answer", self._connection.recv()))
         except BlockingIOError as fault:
             raise DiedError("it stopped in the middle of a word") from fault
         except (EOFError, OSError) as fault:
             raise self._died() from fault
         except Exception as fault:  # unpickling what a damaged process says may raise anything
             raise DiedError(f"it talks nonsense: {fault}") from fault
+
+    def _whole(self, answer: Answer) -> Answer:
+        """A picture is fetched from where the process has left it, before it is given the next."""
+        if isinstance(answer, Done) and isinstance(answer.result, LoadedImage):
+            return Done(self._slot.take(answer.result), answer.fit)
+        return answer
 
     def kill(self) -> None:
         """End it at once, from any thread; whoever talks to it meets :class:`DiedError`, even if the
@@ -167,6 +179,7 @@ class LoadingProcess:
             self._process.stdin.close()
         self._exit_code()
         os.close(self._words)
+        self._slot.close()
 
     def _end(self) -> None:
         """Kill it and whatever it has forked."""
@@ -176,12 +189,16 @@ class LoadingProcess:
 
     def _polled(self, clock: Clock) -> bool:
         began = time.monotonic()
-        if self._connection.poll(_GLANCE):
+        if self._hears(_GLANCE):
             return True
-        if self._process.poll() is not None and not self._connection.poll():
+        if self._process.poll() is not None and not self._hears(0):
             raise self._died()  # something that it forked keeps the line open
         clock.count(self._used(time.monotonic() - began))
         return False
+
+    def _hears(self, seconds: float) -> bool:
+        """Whether it says something within this time, or has hung up."""
+        return bool(self._hearing.poll(seconds * 1000))
 
     def _used(self, seconds: float) -> float:
         """How much of the time it computed or slept, and was not just waiting for its turn."""
