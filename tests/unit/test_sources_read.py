@@ -156,48 +156,27 @@ def test_uris_of_other_places_are_outside(roots: Roots, uri: str) -> None:
     assert result.kind is OutcomeKind.OUTSIDE
 
 
-def growing(path: Path, times: int) -> Callable[[float], None]:
-    """Instead of sleeping, write to the file: as often as asked, before it is opened again."""
-    left = [times]
-
-    def write(_: float) -> None:
-        real_read = FileReads.original
-        if left[0] > 0:
-            left[0] -= 1
-            FileReads.during = lambda: path.write_bytes(path.read_bytes() + b"more")
-        else:
-            FileReads.during = None
-        assert real_read is not None
-
-    return write
-
-
-class FileReads:
-    """Lets a test change the file between the two looks at it."""
-
-    original: Callable[..., bytes] | None = None
-    during: Callable[[], object] | None = None
-
-
 @pytest.fixture
 def changing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[int], Path]:
+    """A file that grows between the two looks at it, as often as asked; nobody really waits."""
+
     def arrange(times: int) -> Path:
         import importlib
 
         room = importlib.import_module("tagger.sources.read")
-        FileReads.original = room._whole
+        read_whole, left = room._whole, [times]
 
         def whole(*args: object) -> bytes:
-            assert FileReads.original is not None
-            data = FileReads.original(*args)
-            if FileReads.during is not None:
-                FileReads.during()
+            data: bytes = read_whole(*args)
+            if left[0] > 0:
+                left[0] -= 1
+                path.write_bytes(path.read_bytes() + b"more")
             return data
 
         path = tmp_path / "a.jpg"
         path.write_bytes(b"first")
         monkeypatch.setattr(room, "_whole", whole)
-        monkeypatch.setattr("time.sleep", growing(path, times))
+        monkeypatch.setattr("time.sleep", lambda seconds: None)
         return path
 
     return arrange
