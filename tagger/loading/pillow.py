@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -39,6 +40,7 @@ from tagger.loading.facts import Exif, image_facts, orientation_of, read_exif
 from tagger.loading.failures import RefusalError, explain, too_many_pixels
 from tagger.loading.geometry import TURNS, TURNS_AFTER_SWAP, Size, crop_box, missing_side, scaled, swaps_sides
 from tagger.loading.opened import Opened
+from tagger.loading.preview import open_preview
 from tagger.loading.quiet import prepare_pillow, quiet_warnings
 from tagger.values import (
     FileContent,
@@ -89,6 +91,8 @@ class PillowLoader:
                 f"a crop of {preprocessing.crop} does not fit into {preprocessing.resize} pixels"
             )
         self._preprocessing = preprocessing
+        # How small a JPEG may be decoded, on its shorter side.
+        self._wanted = round(preprocessing.resize * _JPEG_GAP)
         self._limits = limits or Limits()
         self._memory = memory or Budget(self._limits.max_memory)
         prepare_pillow(self._limits.max_pixels)
@@ -111,21 +115,36 @@ class PillowLoader:
                 facts = opened.facts or image_facts(image.format, image.size, exif)
                 self._check_pixels(image.size)
                 self._check_pixels((facts.width or 0, facts.height or 0))
-                return self._loaded(file, opened, exif)
+                shown = self._by_preview(file, replace(opened, facts=facts, exif=exif))
+                return shown or self._loaded(file, opened, exif)
         except Exception as error:  # the one place: decoders raise nearly everything
             _LOG.debug("loading failed: %s", file.uri, exc_info=True)
             as_format = facts.format if facts else None
             kind, reason = explain(error, file.data, self._limits.max_pixels, opened=as_format)
             return LoadFailure(file.image_id, kind, reason, file.digest, facts)
 
+    def _by_preview(self, file: FileContent, opened: Opened) -> LoadedImage | None:
+        """The same picture by the small one that the camera put beside it; None if there is none, or if
+        anything is wrong with it."""
+        preview = open_preview(opened, self._wanted)
+        if preview is None or preview.exif is None:
+            return None
+        try:
+            with preview.image:
+                loaded = self._loaded(file, preview, preview.exif)
+        except Exception:  # as above; the picture itself may well be sound
+            _LOG.debug("preview not used: %s", file.uri, exc_info=True)
+            return None
+        return loaded if loaded.note == opened.aside else None
+
     def _loaded(self, file: FileContent, opened: Opened, exif: Exif) -> LoadedImage:
         image = opened.image
-        stored, wanted = image.size, round(self._preprocessing.resize * _JPEG_GAP)
-        extent = shrink(image, wanted)
+        stored = image.size
+        extent = shrink(image, self._wanted)
         needed = decoding_bytes(image, stored)
         self._check_memory(needed)
         with self._memory.taking(needed):
-            picture, damage = decode(opened, wanted)
+            picture, damage = decode(opened, self._wanted)
             # What a PNG keeps behind its pixels is known only now.
             exif = exif or read_exif(image)
             turn = orientation_of(exif)
