@@ -4,6 +4,13 @@ The library and its command line. The use cases stand in :mod:`tagger.library`, 
 importing this package alone loads neither torch nor SQLAlchemy.
 """
 
-from importlib.metadata import version
+from typing import Any
 
-__version__ = version("tagger")
+
+def __getattr__(name: str) -> Any:
+    """``__version__``, read when it is asked for: importing what reads it takes a tenth of a second."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("tagger")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # numpy takes a quarter of a second, and most commands need none
+    import numpy as np
+    from numpy.typing import NDArray
 
 EngineName = Literal["auto", "openvino", "eager", "cuda"]
 """A runtime that can be asked for; ``auto`` is the best that the machine has."""

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from tagger import __version__
+import tagger
 from tagger.cli import database, doctor, look, models, runs, tag, worker
 from tagger.cli.options import DbOption, Globals
 from tagger.cli.output import OutputError, errors, escaped, show_any_character, watch_output
@@ -51,7 +51,7 @@ app.command("doctor")(doctor.doctor)
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"tagger {__version__}")
+        typer.echo(f"tagger {tagger.__version__}")
         raise typer.Exit
 
 
