@@ -93,6 +93,14 @@ def taken_at(exif: Exif) -> str | None:
     return None
 
 
+def seems_edited(exif: Exif, stored: tuple[int, int]) -> bool:
+    """Whether a program has been at the picture since the camera wrote it: it says that it was changed later
+    than it was taken, or to have had another size."""
+    changed, taken = (_moment(exif.get(tag)) for tag in (Base.DateTime, Base.DateTimeOriginal))
+    said = exif.get(Base.ExifImageWidth, stored[0]), exif.get(Base.ExifImageHeight, stored[1])
+    return said != stored or (changed is not None and taken is not None and changed != taken)
+
+
 def position(exif: Exif) -> tuple[float, float] | tuple[None, None]:
     """Latitude and longitude in degrees, to a centimetre, north and east positive. None for both
     unless both are stated with their hemispheres; so for 0, 0, which cameras write without a fix."""

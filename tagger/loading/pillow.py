@@ -127,11 +127,11 @@ class PillowLoader:
         """The same picture by the small one that the camera put beside it; None if there is none, or if
         anything is wrong with it."""
         preview = open_preview(opened, self._wanted)
-        if preview is None or preview.exif is None:
+        if preview is None:
             return None
         try:
             with preview.image:
-                loaded = self._loaded(file, preview, preview.exif)
+                loaded = self._loaded(file, preview, opened.exif or {})
         except Exception:  # as above; the picture itself may well be sound
             _LOG.debug("preview not used: %s", file.uri, exc_info=True)
             return None

@@ -16,6 +16,7 @@ from io import BytesIO
 from PIL.ImageFile import ImageFile
 from PIL.MpoImagePlugin import MpoImageFile
 
+from tagger.loading.facts import seems_edited
 from tagger.loading.opened import Opened
 
 _ENTRIES = 0xB002
@@ -30,9 +31,9 @@ one of a picture that was cut since."""
 
 def open_preview(opened: Opened, wanted: int) -> Opened | None:
     """The preview in an opened file, with its header read, and no smaller than ``wanted`` on its shorter
-    side; None if there is none of use."""
+    side; None if there is none of use, or if it may be older than the photo. ``opened`` has its EXIF."""
     image = opened.image
-    if not isinstance(image, MpoImageFile):
+    if not isinstance(image, MpoImageFile) or seems_edited(opened.exif or {}, image.size):
         return None
     for frame in _previews(image):
         with suppress(Exception):  # an index that speaks of what is not there, or of something else

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from io import BytesIO
 
+from PIL import Image
 from PIL.Image import Image as Picture
 
 FULL_HD = 0x010002
@@ -15,13 +17,13 @@ _HEADER = b"MPF\0"
 
 
 def camera_jpeg(
-    photo: Picture, preview: Picture, kind: int = FULL_HD, orientation: int | None = None
+    photo: Picture, preview: Picture, kind: int = FULL_HD, exif: Mapping[int, object] | None = None
 ) -> bytes:
     """A photo with a preview of this ``kind`` (CIPA DC-007, 5.2.3.3.1)."""
-    small, exif = _jpeg(preview, b""), photo.getexif()
-    if orientation is not None:
-        exif[0x0112] = orientation
-    large = _jpeg(photo, exif.tobytes() if orientation is not None else b"")
+    tags = Image.Exif()
+    for tag, value in (exif or {}).items():
+        tags[tag] = value
+    small, large = _jpeg(preview, b""), _jpeg(photo, tags.tobytes() if exif else b"")
     length = len(large) + len(_index(kind, 0, 0, 0))
     # Offsets count from the index's TIFF header: behind the start marker, four bytes, and MPF.
     return large[:2] + _index(kind, length, len(small), length - 10) + large[2:] + small

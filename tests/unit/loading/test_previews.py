@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.ExifTags import Base
 from PIL.Image import Image as Picture
 
 from tagger.loading import PillowLoader
@@ -52,6 +53,22 @@ def test_another_picture_is_not_shown(preview: tuple[int, int], kind: int, why: 
     assert colour_of(load(camera_jpeg(plain((1200, 800), RED), plain(preview, BLUE), kind))) == "red", why
 
 
+TAKEN = {Base.DateTimeOriginal: "2024:05:01 10:00:00", Base.DateTime: "2024:05:01 10:00:00"}
+
+
+@pytest.mark.parametrize(
+    ("exif", "shown"),
+    [
+        (TAKEN, "blue"),
+        (TAKEN | {Base.DateTime: "2024:06:11 20:15:00"}, "red"),
+        (TAKEN | {Base.ExifImageWidth: 1200, Base.ExifImageHeight: 800}, "blue"),
+        (TAKEN | {Base.ExifImageWidth: 4000, Base.ExifImageHeight: 3000}, "red"),
+    ],
+)
+def test_a_photo_that_was_changed_since_is_shown_itself(exif: dict[int, object], shown: str) -> None:
+    assert colour_of(load(camera_jpeg(plain((1200, 800), RED), plain((240, 160), BLUE), exif=exif))) == shown
+
+
 @pytest.mark.parametrize("lost", [1000, 30])
 def test_a_preview_that_is_not_whole_is_not_shown(lost: int) -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (160, 240, 3), np.uint8))
@@ -72,7 +89,9 @@ def test_what_stands_where_the_preview_should_be_does_no_harm() -> None:
 def test_it_is_turned_as_the_photo_is(orientation: int) -> None:
     with Image.open(EXAMPLES / "ocelot.jpg") as image:
         photo = image.convert("RGB").resize((1200, 800))
-    data = camera_jpeg(photo, photo.resize((240, 160), Image.Resampling.LANCZOS), orientation=orientation)
+    data = camera_jpeg(
+        photo, photo.resize((240, 160), Image.Resampling.LANCZOS), exif={Base.Orientation: orientation}
+    )
     with_preview = load(data)
     without = load(data[: data.rindex(b"\xff\xd8\xff")])
     assert (with_preview.facts.width, with_preview.facts.height) == (
