@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from tagger.store import migrate
 from tagger.store.session import open_database
 from tests.benchmarks.servers import new_database
-from tests.benchmarks.turns import Running, end
+from tests.benchmarks.turns import Running, end, last_line
 from tests.conftest import PostgresServer
 from tests.integration.conftest import Broker
 from tests.memory import peak_memory
@@ -96,8 +96,11 @@ class Product:
     def tagging(self, photos: Path, database: str, total: int) -> Iterator[Running]:
         """`tagger tag` over a folder of so many photos."""
         command = [*TAGGER, "tag", str(photos), "--db", database]
-        with self._started(command, self.environment()) as process, _done_in(database) as done:
-            yield Running(process, done, total)
+        with (
+            _done_in(database) as done,
+            self.started(command, self.environment(), done, total) as running,
+        ):
+            yield running
 
     @contextmanager
     def working(self, photos: Path, database: str, total: int, broker: Broker) -> Iterator[Running]:
@@ -108,8 +111,8 @@ class Product:
         )
         self._run("enqueue", str(photos), environment=environment)
         command = [*TAGGER, "worker", "--gpus", "none"]
-        with self._started(command, environment) as process, _done_in(database) as done:
-            yield Running(process, done, total)
+        with _done_in(database) as done, self.started(command, environment, done, total) as running:
+            yield running
 
     def metered(self, photos: Path) -> dict[str, Any]:
         """A run with a meter; see :mod:`tests.benchmarks.metered`."""
@@ -124,19 +127,25 @@ class Product:
             code = subprocess.run(
                 [*TAGGER, *command], env=given, stdout=log, stderr=log, check=False
             ).returncode
-            log.seek(0)
-            assert code == 0, f"tagger {command[0]} ended with {code}: {log.read().decode()[-2000:]}"
+            assert code == 0, f"tagger {command[0]} ended with {code}: {last_line(log)}"
 
     @contextmanager
-    def _started(self, command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    def started(
+        self,
+        command: list[str],
+        environment: dict[str, str],
+        done: Callable[[], int],
+        total: int | None = None,
+    ) -> Iterator[Running]:
+        """A process at work, ended with the block."""
         with self._log() as log:
             process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
             try:
-                yield process
+                yield Running(process, done, total, lambda: last_line(log))
             finally:
                 end(process)
 
-    def _log(self) -> Any:
+    def _log(self) -> BinaryIO:
         return tempfile.TemporaryFile(dir=self.folder)
 
 

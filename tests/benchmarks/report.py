@@ -60,7 +60,7 @@ def ratio(part: Spread, whole: Spread) -> Spread:
     return combined(lambda one, other: one / other, part, whole)
 
 
-def pairwise(values: Sequence[float]) -> Spread:
+def repeated(values: Sequence[float]) -> Spread:
     """Something measured several times, of which the median counts."""
     return Spread(median(values), tuple(values))
 

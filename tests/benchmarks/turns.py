@@ -10,12 +10,14 @@ so that no turn counts half of one.
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 import psutil
 
@@ -33,12 +35,14 @@ class EndedError(Exception):
 class Running:
     """A process (with children) at work: ``done`` asks how many images it has done so far.
 
-    ``total`` is how many it can do before it is through; None for one that goes on for ever.
+    ``total`` is how many it can do before it is through; None for one that goes on for ever. ``words``
+    asks what it has printed last, for whoever wonders why it is gone.
     """
 
     process: subprocess.Popen[bytes]
     done: Callable[[], int]
     total: int | None = None
+    words: Callable[[], str] = lambda: ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,10 @@ class Contender:
 
     def _require_alive(self, running: Running, deadline: float) -> None:
         if (code := running.process.poll()) is not None:
-            raise EndedError(f"{self.name} ended (exit code {code}) after {running.done()} images")
+            said = running.words()
+            raise EndedError(
+                f"{self.name} ended (exit code {code}) after {running.done()} images" + (said and f": {said}")
+            )
         if time.monotonic() > deadline:
             raise EndedError(f"{self.name} makes no progress after {running.done()} images")
 
@@ -137,17 +144,26 @@ def by_turns(
     rounds: int,
     seconds: float,
     tell: Callable[[str], None] = lambda words: None,
+    *,
+    optional: bool = False,
 ) -> None:
     """Begin all, give each ``rounds`` turns, and end all; what they did is in their ``turns``.
 
-    Raises :class:`EndedError`.
+    With ``optional`` those that do not begin are left out, and have no turns. Raises :class:`EndedError`.
     """
+    ready = []
     with ExitStack() as opened:
         for contender in contenders:
             opened.callback(contender.end)
-            contender.begin()
+            try:
+                contender.begin()
+                ready.append(contender)
+            except EndedError as fault:
+                if not optional:
+                    raise
+                tell(f"left out: {fault}")
         for number in range(1, rounds + 1):
-            for contender in contenders:
+            for contender in ready:
                 contender.take_turn(seconds)
                 tell(f"round {number}/{rounds}: {contender.name}: {contender.turns[-1].rate:,.1f} images/s")
 
@@ -196,3 +212,10 @@ def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
         return [parent, *parent.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
+
+
+def last_line(log: BinaryIO) -> str:
+    """The last that was printed into a file."""
+    log.seek(max(0, log.seek(0, os.SEEK_END) - 4096))
+    lines = log.read().decode("utf-8", "replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

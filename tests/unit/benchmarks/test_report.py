@@ -16,9 +16,9 @@ from tests.benchmarks.report import (
     Spread,
     limit,
     number,
-    pairwise,
     rate,
     ratio,
+    repeated,
     write_between,
 )
 from tests.benchmarks.turns import Turn
@@ -58,7 +58,7 @@ def test_rounds_that_do_not_belong_together_are_refused() -> None:
 
 
 def test_of_repeated_runs_the_median_counts() -> None:
-    assert pairwise([3.0, 100.0, 1.0]).overall == 3.0
+    assert repeated([3.0, 100.0, 1.0]).overall == 3.0
 
 
 @pytest.mark.parametrize(
