@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from subprocess import CalledProcessError
 
 from tagger.settings import load_settings
 from tests.benchmarks import machine
@@ -97,7 +98,7 @@ def _measured(name: str, bench: Bench) -> Section:
     bench.tell(f"-- {name}")
     try:
         return SECTIONS[name](bench)
-    except EndedError as fault:
+    except (EndedError, CalledProcessError) as fault:
         bench.tell(f"not measured: {fault}")
         return Section(name, name, notes=[f"Not measured: {fault}"])
 

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from tagger.store import migrate
 from tagger.store.session import open_database
 from tests.benchmarks.servers import new_database
-from tests.benchmarks.turns import Running, end, last_line
+from tests.benchmarks.turns import GLANCE, EndedError, Running, end, last_line
 from tests.conftest import PostgresServer
 from tests.integration.conftest import Broker
 from tests.memory import peak_memory
@@ -74,7 +74,8 @@ class Product:
         with self._log() as log:
             process = subprocess.Popen(command, env=self.environment(), stdout=log, stderr=log, text=True)
             peak = peak_memory(process, every=0.2)
-        assert process.returncode == 0
+            if process.returncode:
+                raise EndedError(f"tagger tag ended with {process.returncode}: {last_line(log)}")
         return peak
 
     def first_tag(self, photos: Path) -> float:
@@ -82,8 +83,9 @@ class Product:
         database, began = self.new_sqlite(), time.monotonic()
         with self.tagging(photos, database, total=1) as running:
             while not running.done():
-                assert running.process.poll() is None, "it ended"
-                time.sleep(0.02)
+                if running.process.poll() is not None:
+                    raise EndedError(f"tagger tag ended before its first outcome: {running.words()}")
+                time.sleep(GLANCE)
             return time.monotonic() - began
 
     def seconds(self, *command: str) -> float:
@@ -124,10 +126,9 @@ class Product:
     def _run(self, *command: str, environment: Mapping[str, str] | None = None) -> None:
         with self._log() as log:
             given = self.environment() if environment is None else environment
-            code = subprocess.run(
-                [*TAGGER, *command], env=given, stdout=log, stderr=log, check=False
-            ).returncode
-            assert code == 0, f"tagger {command[0]} ended with {code}: {last_line(log)}"
+            done = subprocess.run([*TAGGER, *command], env=given, stdout=log, stderr=log, check=False)
+            if done.returncode:
+                raise EndedError(f"tagger {command[0]} ended with {done.returncode}: {last_line(log)}")
 
     @contextmanager
     def started(

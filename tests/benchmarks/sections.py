@@ -9,7 +9,6 @@ from subprocess import run
 
 from tests.benchmarks import public
 from tests.benchmarks.course import TAG, TIMM, Bench, Photos
-from tests.benchmarks.product import REPOSITORY
 from tests.benchmarks.report import Figure, Section, limit, ratio, repeated
 from tests.benchmarks.servers import broker_server, postgres_server
 from tests.benchmarks.turns import Contender, Running
@@ -245,7 +244,7 @@ def _size(bench: Bench) -> str:
 
 def _seconds_of_timm(bench: Bench, dtype: str, where: Photos) -> float:
     began = time.monotonic()
-    run(bench.command("timm", dtype, where), env=bench.product.environment(), check=True, cwd=REPOSITORY)
+    run(bench.command("timm", dtype, where), env=bench.product.environment(), check=True)
     return time.monotonic() - began
 
 

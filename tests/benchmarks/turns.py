@@ -215,7 +215,7 @@ def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 
 def last_line(log: BinaryIO) -> str:
-    """The last that was printed into a file."""
-    log.seek(max(0, log.seek(0, os.SEEK_END) - 4096))
-    lines = log.read().decode("utf-8", "replace").split("\n")
+    """The last that was printed into a file; its writer, who shares the position in it, goes on there."""
+    size = os.fstat(log.fileno()).st_size
+    lines = os.pread(log.fileno(), 4096, max(0, size - 4096)).decode("utf-8", "replace").splitlines()
     return next((line.strip() for line in reversed(lines) if line.strip()), "")

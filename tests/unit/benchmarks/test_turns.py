@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.benchmarks.counting import Count, new_count
-from tests.benchmarks.turns import Contender, EndedError, Running, by_turns, end, family
+from tests.benchmarks.turns import Contender, EndedError, Running, by_turns, end, family, last_line
 
 REPOSITORY = Path(__file__).parents[3]
 COUNTING = """
@@ -110,11 +110,22 @@ def test_one_that_is_through_is_started_anew(tmp_path: Path) -> None:
 def test_one_that_dies_is_named(tmp_path: Path) -> None:
     @contextmanager
     def start() -> Iterator[Running]:
-        process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
-        yield Running(process, lambda: 0)
+        with (tmp_path / "log").open("w+b") as log:
+            process = subprocess.Popen([sys.executable, "-c", "print('oh'); raise SystemExit(3)"], stdout=log)
+            yield Running(process, lambda: 0, words=lambda: last_line(log))
 
-    with pytest.raises(EndedError, match=r"timm ended \(exit code 3\) after 0 images"):
+    with pytest.raises(EndedError, match=r"timm ended \(exit code 3\) after 0 images: oh"):
         by_turns([Contender("timm", start)], 1, 0.1)
+
+
+def test_in_a_trial_one_that_does_not_begin_is_left_out(tmp_path: Path) -> None:
+    @contextmanager
+    def start() -> Iterator[Running]:
+        yield Running(subprocess.Popen([sys.executable, "-c", "import no_such_library"]), lambda: 0)
+
+    contenders = [Contender("lacking", start), Contender("a", Factory(tmp_path))]
+    by_turns(contenders, 1, 0.1, optional=True)
+    assert [len(contender.turns) for contender in contenders] == [0, 1]
 
 
 def test_processes_count_side_by_side(tmp_path: Path) -> None:
