@@ -33,7 +33,35 @@ $(VENV)/installed-tests: $(VENV)/installed
 	@$(INSTALL) -e '.[test]'
 	@touch $@
 
-$(VENV)/installed-bench: $(VENV)/installed-bench ## Measure beside the hardware's limit and timm, 20 minutes (ARGS="--quick", "--only small", ...)
+$(VENV)/installed-bench: $(VENV)/installed
+	@$(INSTALL) -e '.[test,bench]'
+	@touch $@
+
+install: $(VENV)/installed ## Install Tagger into .venv
+
+demo: $(VENV)/installed ## Tag the example photos into demo/tagger.db and show the tags
+	@$(BIN)/tagger tag examples/photos --db $(DEMO_DB) --show
+	@printf '\nTry next:\n'
+	@printf '  %s\n' \
+		'$(BIN)/tagger search dog --db $(DEMO_DB)' \
+		'$(BIN)/tagger search automobile --db $(DEMO_DB)' \
+		'$(BIN)/tagger show ocelot.jpg --db $(DEMO_DB)' \
+		'$(BIN)/tagger tags --db $(DEMO_DB)' \
+		'$(BIN)/tagger tag ~/Pictures             # your own photos, into a database of your own'
+
+test: $(VENV)/installed-tests ## Run all tests (real SQLite and PostgreSQL, no Docker needed)
+	@$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal
+
+lint: $(VENV)/installed-tests ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/installed-tests ## Put the code into its one format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/installed-bench ## Measure beside the hardware's limit and timm, 20 minutes (ARGS="--only small")
 	@$(BIN)/python -m tests.benchmarks.bench $(ARGS)
 
 bench-wants: $(VENV)/installed-tests ## Want a million images: enqueuing, passes, writing, bytes (IMAGES=1000000)

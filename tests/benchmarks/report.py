@@ -225,7 +225,7 @@ def _bars(panel: Any, section: Section) -> None:
         [max(0.0, spread.overall - spread.least) for spread in spreads],
         [max(0.0, spread.most - spread.overall) for spread in spreads],
     ]
-    colours = ["#2f6db3" if "tagger" in name else "#b9c3cf" for name in names]
+    colours = [_colour(name) for name in names]
     panel.barh(names, values, color=colours, xerr=ends, ecolor="#444", capsize=2, height=0.7)
     for row, (value, spread) in enumerate(zip(values, spreads, strict=True)):
         panel.annotate(
@@ -241,9 +241,16 @@ def _bars(panel: Any, section: Section) -> None:
             spread.overall, color="#b3452f", linestyle=style, label=f"{name}: {number(spread.overall)}"
         )
     if section.limits:
-        panel.legend(loc="best", fontsize=8)
+        panel.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, fontsize=8, frameon=False)
     panel.invert_yaxis()
     panel.margins(x=0.12)
     panel.set_title(section.title, loc="left", fontsize=10)
     panel.set_xlabel("images/s" if section.name != "processes" else "images/s of whole processes")
     panel.spines[["top", "right"]].set_visible(False)
+
+
+def _colour(name: str) -> str:
+    """The product's whole, its parts, and all others."""
+    if not name.startswith("tagger"):
+        return "#b9c3cf"
+    return "#8fb3dc" if ":" in name else "#2f6db3"
