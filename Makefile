@@ -33,6 +33,10 @@ $(VENV)/installed-tests: $(VENV)/installed
 	@$(INSTALL) -e '.[test]'
 	@touch $@
 
+$(VENV)/installed-bench: $(VENV)/installed
+	@$(INSTALL) -e '.[test,bench]'
+	@touch $@
+
 install: $(VENV)/installed ## Install Tagger into .venv
 
 demo: $(VENV)/installed ## Tag the example photos into demo/tagger.db and show the tags
@@ -57,13 +61,13 @@ format: $(VENV)/installed-tests ## Put the code into its one format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/installed-tests ## Measure loading, engine and the whole, side by side
-	@$(BIN)/python -m tests.benchmarks.bench
+bench: $(VENV)/installed-bench ## Measure beside the hardware's limit and timm, 20 minutes (ARGS="--only small")
+	@$(BIN)/python -m tests.benchmarks.bench $(ARGS)
 
 bench-wants: $(VENV)/installed-tests ## Want a million images: enqueuing, passes, writing, bytes (IMAGES=1000000)
 	@$(BIN)/python -m tests.benchmarks.wants --images $(IMAGES)
 
-bench-worker: $(VENV)/installed-tests ## A worker beside tagger tag; by hand with --memory: does it grow
+bench-worker: $(VENV)/installed-tests ## Does a worker grow over 50,000 photos
 	@$(BIN)/python -m tests.benchmarks.worker
 
 fuzz: $(VENV)/installed-tests ## Feed broken and hostile bytes to the loader (SECONDS=600)
@@ -73,4 +77,4 @@ taxonomy: $(VENV)/installed ## Derive the tags anew from WordNet (Debian: apt-ge
 	@$(BIN)/python -m tagger.data.derive
 
 clean: ## Remove what was made here
-	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) demo bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

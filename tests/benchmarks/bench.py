@@ -1,151 +1,117 @@
-"""What each stage can do alone, and what the whole does with them: `make bench`.
+"""How fast, beside the limit of the hardware and beside what people write by hand: `make bench`.
 
-Everything runs in one go on the same made photos (500 x 375 JPEGs, each with bytes of its own), so
-that figures can be compared although the machine may be busy. The limit of the whole on shared
-cores is 1 / (1 / loading + 1 / forward).
+All that is compared runs by turns on the same photos (:mod:`tests.benchmarks.turns`). The sections:
+
+- ``small``: `tagger tag` to the limit of the fastest public loading and forward pass; our own of both
+- ``reference``: `tagger tag` and a loop on timm, steady
+- ``stack``: `tagger tag` into SQLite and PostgreSQL, and a worker behind a broker
+- ``processes``: whole processes over 1,000 photos, start included
+- ``large``: photos of 12 megapixels
+- ``startup``: time to the first tag, `tagger --help`, peak memory, a run over unchanged photos
+- ``stages``: where the seconds of a run go, and the database's share
+
+What belongs to the limit: 1 / (1 / loading + 1 / forward) images a second, as both share the cores.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
+from subprocess import CalledProcessError
 
-import numpy as np
-
-from tagger import models
-from tagger.cli.tag import _cores
-from tagger.engines import select_engine
-from tagger.loading import PillowLoader
 from tagger.settings import load_settings
-from tagger.sources import Roots, read
-from tagger.supervision import Loaders, Setup
-from tagger.values import Batch, ImageRef, Limits, LoadedImage
-from tests.memory import peak_memory
-from tests.photos import distinct_jpegs
+from tests.benchmarks import machine
+from tests.benchmarks.course import QUICK, Bench, Setting, usual_images, usual_large_images
+from tests.benchmarks.product import Product
+from tests.benchmarks.report import Report, Section, plot, write_between
+from tests.benchmarks.sections import SECTIONS
+from tests.benchmarks.turns import EndedError
 
 
 def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=1500)
-    parser.add_argument("--threads", type=int, default=_cores())
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        photos = distinct_jpegs(Path(folder) / "photos", options.images, (500, 375))
-        first, again = whole(Path(folder), photos[0].parent, options.threads)
-        loading = loading_rate(photos, options.threads)
-        supervised = supervised_rate(photos, options.threads)
-        forward = forward_rate(options.threads)
-    limit = 1 / (1 / loading + 1 / forward)
-    figures = {
-        "images": options.images,
-        "threads": options.threads,
-        "loading alone, in threads, images/s": round(loading, 1),
-        "loading alone, in supervised processes, images/s": round(supervised, 1),
-        "forward alone, images/s": round(forward, 1),
-        "limit of both on shared cores, images/s": round(limit, 1),
-        "tagger tag, images/s (scan and start-up left out)": first["images_per_second"],
-        "tagger tag, ratio to the limit": round(first["images_per_second"] / limit, 3),
-        "tagger tag, whole process, s": round(first["wall"], 2),
-        "second run over unchanged photos, whole process, s": round(again["wall"], 2),
-        "peak memory of tagger tag, all processes together, MB": round(first["peak"] / 1e6),
-    }
-    print(json.dumps(figures, indent=2))
+    """Measure, write and print."""
+    options = _options()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # who is stopped is ended too
+    setting = QUICK if options.quick else _setting(options)
+    with tempfile.TemporaryDirectory(prefix="tagger-bench-") as folder:
+        bench = Bench(setting, Product(Path(folder), options.threads), options.photos, options.folder)
+        before, others = machine.described(options.threads), machine.Others()
+        began = time.monotonic()
+        _warm_up(bench)
+        sections = [_measured(name, bench) for name in options.only]
+        facts = {
+            "photos": f"{setting.images:,} small, {setting.large_images:,} of 12 megapixels",
+            "turns": f"{setting.rounds} rounds of {setting.turn:g} s",
+            "processor time taken by others on the host": others.taken(),
+            "the run took": f"{(time.monotonic() - began) / 60:.0f} minutes",
+        }
+    _write(Report(before, facts, sections), options)
 
 
-def loading_rate(photos: list[Path], threads: int) -> float:
-    """Images a second from files to pixels, with all threads and nothing else."""
-    roots = Roots().adding([photos[0].parent])
-    loader = PillowLoader(models.get("efficientnet-lite0").preprocessing, Limits())
-
-    def load(job: tuple[int, Path]) -> bool:
-        file = read(ImageRef(job[0], roots.uri_of(job[1])), roots, Limits())
-        return isinstance(loader.load(file), LoadedImage)  # type: ignore[arg-type]
-
-    began = time.perf_counter()
-    with ThreadPoolExecutor(threads) as pool:
-        assert all(pool.map(load, enumerate(photos)))
-    return len(photos) / (time.perf_counter() - began)
-
-
-def supervised_rate(photos: list[Path], threads: int) -> float:
-    """The same in processes of their own, as the product does it."""
-    roots = Roots().adding([photos[0].parent])
-    preprocessing = models.get("efficientnet-lite0").preprocessing
-
-    def load(job: tuple[int, Path]) -> bool:
-        ref = ImageRef(job[0], roots.uri_of(job[1]))
-        return isinstance(loaders.load(ref, lambda digest: True), LoadedImage)
-
-    with (
-        Loaders(Setup(roots, Limits(), preprocessing), threads, lambda ref: None) as loaders,
-        ThreadPoolExecutor(loaders.threads) as pool,
-    ):
-        assert all(pool.map(load, enumerate(photos[:100])))  # until all processes are up
-        began = time.perf_counter()
-        assert all(pool.map(load, enumerate(photos)))
-        return len(photos) / (time.perf_counter() - began)
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", type=_names, default=list(SECTIONS), metavar="SECTION,...")
+    parser.add_argument("--quick", action="store_true", help="a smoke test: few photos, short turns")
+    parser.add_argument("--images", type=int, help="small photos; the default grows with the cores")
+    parser.add_argument("--large-images", type=int, help="photos of 12 megapixels; the same")
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--turn", type=float, default=9.0, help="seconds of one turn")
+    parser.add_argument("--threads", type=int, default=load_settings().cores)
+    place = Path(tempfile.gettempdir()) / "tagger-bench-photos"
+    parser.add_argument("--photos", type=Path, default=place, help="where made photos are kept for next time")
+    parser.add_argument("--folder", type=Path, help="your own JPEGs instead of the small ones")
+    parser.add_argument("--out", type=Path, default=Path("bench"), help="where JSON, Markdown and plot go")
+    parser.add_argument("--markdown", type=Path, help="a page to write the tables into, between its marks")
+    return parser.parse_args()
 
 
-def forward_rate(threads: int, seconds: float = 8.0) -> float:
-    """Images a second through the engine, fed with ready batches."""
-    from tagger.models import networks  # torch: here, so that the child's peak is its own
-
-    spec = models.get("efficientnet-lite0")
-    with select_engine(
-        "auto",
-        network=lambda: networks.build(spec),
-        preprocessing=spec.preprocessing,
-        key=f"{spec.name}-{spec.weights.sha256[:16]}",
-        cache_dir=load_settings().cache_dir,
-        threads=threads,
-        precision="auto",
-    ) as engine:
-        size, crop = engine.batch_sizes[-1], spec.preprocessing.crop
-        pixels = np.random.default_rng(0).integers(0, 256, (size, crop, crop, 3), np.uint8)
-        batch = Batch(tuple(range(size)), pixels)
-        engine.submit(batch).result()
-        done, began = 0, time.perf_counter()
-        for futures in _in_flight(engine.submit(batch) for _ in iter(int, 1)):
-            done += size
-            futures.result()
-            if time.perf_counter() - began > seconds:
-                break
-        return done / (time.perf_counter() - began)
+def _setting(options: argparse.Namespace) -> Setting:
+    return Setting(
+        options.images or usual_images(options.threads),
+        options.large_images or usual_large_images(options.threads),
+        rounds=options.rounds,
+        turn=options.turn,
+        large_turn=options.turn * 2 / 3,
+    )
 
 
-def _in_flight(futures: Iterable, depth: int = 2) -> Iterator:  # type: ignore[type-arg]
-    """Keep two batches in flight."""
-    source = iter(futures)
-    window = list(islice(source, depth))
-    while True:
-        yield window.pop(0)
-        window.append(next(source))
+def _names(words: str) -> list[str]:
+    names = words.split(",")
+    if unknown := set(names) - set(SECTIONS):
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: there are {', '.join(SECTIONS)}")
+    return [name for name in SECTIONS if name in names]
 
 
-def whole(folder: Path, photos: Path, threads: int) -> tuple[dict[str, float], dict[str, float]]:
-    """The command, as a process of its own: once, and again over what is unchanged."""
-    command = [sys.executable, "-m", "tagger", "tag", str(photos), "--json"]
-    command += ["--db", str(folder / "bench.db"), "--threads", str(threads)]
-    reports = []
-    for _ in range(2):
-        began = time.perf_counter()
-        with tempfile.TemporaryFile("w+") as out:
-            process = subprocess.Popen(command, stdout=out)
-            peak = peak_memory(process, every=1.0)  # looking costs the cores something
-            out.seek(0)
-            report = json.load(out)
-        assert process.returncode == 0
-        reports.append(report | {"wall": time.perf_counter() - began, "peak": peak})
-    return reports[0], reports[1]
+def _warm_up(bench: Bench) -> None:
+    """The network is converted, and everything read once."""
+    bench.product.tag(bench.few.folder, bench.product.new_sqlite())
+
+
+def _measured(name: str, bench: Bench) -> Section:
+    """What went wrong in one section costs no other."""
+    bench.tell(f"-- {name}")
+    try:
+        return SECTIONS[name](bench)
+    except (EndedError, CalledProcessError) as fault:
+        bench.tell(f"not measured: {fault}")
+        return Section(name, name, notes=[f"Not measured: {fault}"])
+
+
+def _write(report: Report, options: argparse.Namespace) -> None:
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "bench.json").write_text(report.as_json())
+    (options.out / "bench.md").write_text(report.as_markdown())
+    plot(report, options.out / "bench.png")
+    if options.markdown:
+        write_between(options.markdown, report.as_markdown())
+        plot(report, options.markdown.with_suffix(".png"))
+    print(report.as_markdown())
 
 
 if __name__ == "__main__":
