@@ -20,8 +20,7 @@ from typing import cast
 import psutil
 
 from tagger.errors import LoadingError
-from tagger.supervision.messages import Answer, Ready, Setup
-from tagger.values import ImageRef
+from tagger.supervision.messages import Answer, Job, Ready, Setup
 
 _COMMAND = (sys.executable, "-P", "-m", "tagger.supervision.child")
 _START_SECONDS = 120.0
@@ -121,10 +120,10 @@ class LoadingProcess:
             said = str(fault) or f"it is not up after {_START_SECONDS:.0f} seconds"
             raise LoadingError(f"a process that loads images does not start: {said}") from fault
 
-    def begin(self, ref: ImageRef) -> None:
+    def begin(self, job: Job) -> None:
         """Hand it an image. Raises :class:`DiedError`."""
         self._take_words()  # those of the image before
-        self.send(ref)
+        self.send(job)
 
     def send(self, message: object) -> None:
         """Raises :class:`DiedError`."""
