@@ -21,6 +21,8 @@ class Stage(StrEnum):
     """Until its bytes are hashed, or known not to be had."""
     LOAD = "load"
     """From the word that it is wanted until there are pixels, or none to be had."""
+    DEVICE = "device"
+    """Instead of that, for what the engine's device decodes: from the line until there are pixels."""
     PREDICT = "predict"
     """From handing the batch to the engine until it is back: the image's share of that."""
     WRITE = "write"

@@ -48,7 +48,7 @@ PATIENCE = 1.0
 
 
 class Loading(Protocol):
-    """Reads and loads; see :class:`tagger.supervision.Loaders`."""
+    """Reads and loads; see :class:`tagger.supervision.Loaders` and ``DeviceLoaders``."""
 
     @property
     def threads(self) -> int:
@@ -277,6 +277,7 @@ class _Flow:
 
     def _launch(self) -> None:
         images, self.ready = self.ready[: self.largest], self.ready[self.largest :]
+        images.sort(key=_is_on_device)  # as a batch has them
         batch, began = _batch(images), time.monotonic()
         future = self.stages.engine.submit(batch)
         # Told by the engine's thread, at once: until it is landed a batch may lie there for a while.
@@ -324,11 +325,21 @@ class _Flow:
                 facts=image.facts,
                 tags=tags,
                 labels=labels,
+                loader=image.loader,
             )
 
 
 def _batch(images: Sequence[LoadedImage]) -> Batch:
-    return Batch(tuple(image.image_id for image in images), np.stack([image.pixels for image in images]))
+    """Those with arrays must come first."""
+    ids = tuple(image.image_id for image in images)
+    arrays = [image.pixels for image in images if isinstance(image.pixels, np.ndarray)]
+    tensors = tuple(image.pixels for image in images if not isinstance(image.pixels, np.ndarray))
+    pixels = np.stack(arrays) if arrays else np.empty((0, *tensors[0].shape), np.uint8)
+    return Batch(ids, pixels, tensors)
+
+
+def _is_on_device(image: LoadedImage) -> bool:
+    return not isinstance(image.pixels, np.ndarray)
 
 
 def _failed(failure: LoadFailure) -> Outcome:

@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tagger.errors import SettingsError, masked
-from tagger.values import EngineName, Limits, Precision
+from tagger.values import Decoding, EngineName, Limits, Precision
 
 
 class Settings(BaseSettings):
@@ -69,6 +69,14 @@ class Settings(BaseSettings):
     )
     precision: Precision = Field(
         default="auto", description="Arithmetic of the forward pass; auto asks the processor."
+    )
+    decoding: Decoding = Field(
+        default="auto", description="Where JPEGs are decoded: auto is the GPU, if the engine runs on one."
+    )
+    device_pixels: int = Field(
+        default=200_000_000,
+        ge=1,
+        description="Decoded pixels that may lie on the GPU at one time; larger JPEGs are not sent there.",
     )
     threads: int | None = Field(
         default=None,

@@ -14,11 +14,18 @@ if TYPE_CHECKING:  # numpy takes a quarter of a second, and most commands need n
     import numpy as np
     from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    import torch  # the name of a type alone: nothing here may cost its import
+
 EngineName = Literal["auto", "openvino", "eager", "cuda"]
 """A runtime that can be asked for; ``auto`` is the best that the machine has."""
 
 Precision = Literal["auto", "f32", "bf16", "f16"]
 """What the network is computed in; ``auto`` is the engine's choice for its device."""
+
+Decoding = Literal["auto", "cpu", "device"]
+"""Where JPEGs are decoded: in processes on the CPU, or on the engine's device; ``auto`` is the
+device where that is a GPU and the decoder for it is installed."""
 
 
 class Plain:
@@ -160,15 +167,41 @@ class Preprocessing:
 class LoadedImage(Plain):
     """An upright picture ready to be batched.
 
-    ``pixels`` is uint8 RGB of shape [crop, crop, 3]. ``note`` says what a person should know of
-    it (``damaged: the file ends early``), None when all is well.
+    ``pixels`` is uint8 RGB of shape [crop, crop, 3]: an array, or a tensor that lies on the
+    engine's device already. ``note`` says what a person should know of it (``damaged: the file
+    ends early``), None when all is well. ``loader`` names what decoded it, None for the loader
+    that loads everything.
     """
 
     image_id: int
     digest: bytes
     facts: ImageFacts
-    pixels: NDArray[np.uint8]
+    pixels: NDArray[np.uint8] | torch.Tensor
     note: str | None = None
+    loader: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedImage(Plain):
+    """A sound JPEG for a device to decode, judged and not yet decoded.
+
+    ``data`` is the picture alone, without EXIF; ``size`` is (width, height) as stored, and
+    ``orientation`` is EXIF's, 1 to 8, by which the decoded picture is to be turned. The rest is as
+    in :class:`LoadedImage`.
+    """
+
+    image_id: int
+    digest: bytes
+    facts: ImageFacts
+    data: bytes
+    size: tuple[int, int]
+    orientation: int
+    note: str | None = None
+
+    @property
+    def pixels(self) -> int:
+        """How many will be decoded."""
+        return self.size[0] * self.size[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +217,15 @@ class LoadFailure(Plain):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """One forward pass: ``pixels`` is uint8 [B, H, W, 3]; row i belongs to ``ids[i]``."""
+    """One forward pass: ``pixels`` is uint8 [P, H, W, 3]; row i belongs to ``ids[i]``.
+
+    The other ids belong to ``on_device``, in its order: tensors uint8 [H, W, 3], finished, which lie
+    on the device of the engine that the batch is for.
+    """
 
     ids: tuple[int, ...]
     pixels: NDArray[np.uint8]
+    on_device: tuple[torch.Tensor, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -236,7 +274,7 @@ class Outcome:
 
     ``tags`` stand above the floor, highest first; ``labels`` are the top classes, highest first.
     ``reused`` is true when the same bytes were tagged before, so that no inference was needed and
-    both are empty: the store has them already.
+    both are empty: the store has them already. ``loader`` is that of the :class:`LoadedImage`.
     """
 
     image_id: int
@@ -247,3 +285,4 @@ class Outcome:
     tags: tuple[TagScore, ...] = ()
     labels: tuple[LabelScore, ...] = ()
     reused: bool = False
+    loader: str | None = None

@@ -251,6 +251,8 @@ class Runtime:
             cache_dir=settings.cache_dir,
             engine=settings.engine,
             precision=settings.precision,
+            decoding=settings.decoding,
+            device_pixels=settings.device_pixels,
             limits=settings.limits,
             tries=TRIES,
             meter=self._metrics,

@@ -129,6 +129,8 @@ def _request(
             cache_dir=settings.cache_dir,
             engine=settings.engine,
             precision=settings.precision,
+            decoding=settings.decoding,
+            device_pixels=settings.device_pixels,
             limits=settings.limits,
             follow_links=follow_links,
         ),

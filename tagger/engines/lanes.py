@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,8 @@ class LaneEngine(ABC, Generic[Lane]):
     name: str
     device: str
     precision: str
+    takes_tensors: ClassVar[bool] = False
+    """Whether a batch may have pixels on the device."""
 
     def __init__(self, lanes: Sequence[Lane], batch_sizes: tuple[int, ...], side: int) -> None:
         self.batch_sizes = batch_sizes
@@ -46,9 +48,9 @@ class LaneEngine(ABC, Generic[Lane]):
 
     @abstractmethod
     def _forward(
-        self, lane: Lane, size: int, pixels: NDArray[np.uint8]
+        self, lane: Lane, size: int, batch: Batch
     ) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
-        """Run uint8 [B, S, S, 3] padded to ``size`` rows; B rows of logits and of features, owned."""
+        """Run B images padded to ``size`` rows; B rows of logits and of features, owned."""
 
     @abstractmethod
     def _is_out_of_memory(self, error: Exception) -> bool:
@@ -84,10 +86,12 @@ class LaneEngine(ABC, Generic[Lane]):
         self.close()
 
     def _check(self, batch: Batch) -> None:
-        rows = len(batch)
-        expected = (rows, self._side, self._side, 3)
+        rows, side = len(batch), self._side
         if not 1 <= rows <= self.batch_sizes[-1]:
             raise EngineError(f"A batch holds 1 to {self.batch_sizes[-1]} images, not {rows}.")
+        if batch.on_device and not self.takes_tensors:
+            raise EngineError(f"The engine {self.name} takes no pixels that lie on a device.")
+        expected = (rows - len(batch.on_device), side, side, 3)
         if batch.pixels.shape != expected or batch.pixels.dtype != np.uint8:
             found = f"{batch.pixels.dtype} {batch.pixels.shape}"
             raise EngineError(f"The pixels of this batch should be uint8 {expected} and are {found}.")
@@ -95,7 +99,7 @@ class LaneEngine(ABC, Generic[Lane]):
     def _run(self, lane: Lane, batch: Batch) -> Prediction:
         try:
             size = next(size for size in self.batch_sizes if size >= len(batch))
-            logits, features = self._forward(lane, size, batch.pixels)
+            logits, features = self._forward(lane, size, batch)
             return Prediction(logits, features)
         except Exception as error:
             if not self._is_out_of_memory(error):

@@ -24,7 +24,7 @@ from tagger.engines import graph
 from tagger.engines.lanes import LaneEngine
 from tagger.engines.protocol import ladder
 from tagger.errors import EngineError
-from tagger.values import Precision, Preprocessing
+from tagger.values import Batch, Precision, Preprocessing
 
 if TYPE_CHECKING:
     from torch import nn
@@ -90,12 +90,12 @@ class OpenVinoEngine(LaneEngine[_Requests]):
             lane.by_size.clear()
 
     def _forward(
-        self, lane: _Requests, size: int, pixels: NDArray[np.uint8]
+        self, lane: _Requests, size: int, batch: Batch
     ) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
         request = lane.by_size[size]
-        rows = len(pixels)
+        rows = len(batch)
         # Rows beyond these keep what an earlier batch left there; their results are cut off.
-        request.get_input_tensor().data[:rows] = pixels
+        request.get_input_tensor().data[:rows] = batch.pixels
         # Not infer(), which computes on the calling thread; and waited for here rather than by a
         # callback, which OpenVINO's Python API does not call when the inference fails.
         request.start_async()

@@ -60,7 +60,9 @@ class Engine(Protocol):
         """How many batches should be in flight to keep the device busy; more than these wait."""
 
     def submit(self, batch: Batch) -> Future[Prediction]:
-        """Begin a forward pass; ``batch.pixels`` is uint8 [B, S, S, 3] with S the network's side.
+        """Begin a forward pass; ``batch.pixels`` is uint8 [P, S, S, 3] with S the network's side.
+
+        PyTorch's engines take ``batch.on_device`` too: uint8 [S, S, 3] each, on their device.
 
         Blocks while ``depth`` batches are in flight. The pixels must not change until the future
         is done. Futures may be done in another order than they were submitted in.

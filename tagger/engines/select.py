@@ -68,16 +68,12 @@ def select_engine(
         )
     if chosen == "cuda":
         _require_cuda()
+        from tagger.engines.cuda import CudaEngine
+
+        return CudaEngine(network(), preprocessing, precision=precision, batch_size=batch_size)
     from tagger.engines.eager import EagerEngine
 
-    return EagerEngine(
-        network(),
-        preprocessing,
-        device="cuda" if chosen == "cuda" else "cpu",
-        precision=precision,
-        threads=threads,
-        batch_size=batch_size,
-    )
+    return EagerEngine(network(), preprocessing, precision=precision, threads=threads, batch_size=batch_size)
 
 
 def selects_openvino(name: EngineName) -> bool:

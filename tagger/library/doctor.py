@@ -18,6 +18,7 @@ from tagger import models
 from tagger.engines import describe_devices, openvino
 from tagger.errors import EngineError, TaggerError, masked
 from tagger.library import versions
+from tagger.library.decoding import INSTALL, device_of, probed
 from tagger.library.survey import places_of, shown
 from tagger.loading import readable_formats
 from tagger.models import ModelSpec, weights
@@ -62,6 +63,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         ("engine", _engine),
         ("weights", _weights),
         ("codecs", _codecs),
+        ("decoding", _decoding),
         ("loading", _loading),
         ("folders", _folders),
     ]
@@ -227,6 +229,28 @@ def _codecs(settings: Settings) -> Iterator[Finding]:
     if missing:
         mend = "pip install --force-reinstall pillow pillow-heif"
         yield Finding("codecs", Health.ILL, f"cannot read {', '.join(missing)}", mend)
+
+
+def _decoding(settings: Settings) -> Iterator[Finding]:
+    """Who decodes JPEGs. The decoder of a device is asked for a picture."""
+    gpu = settings.engine in ("auto", "cuda") and any(
+        device.kind == "cuda" and device.usable for device in describe_devices()
+    )
+    device = "cuda" if gpu else device_of(settings.engine)
+    if settings.decoding == "cpu" or (settings.decoding == "auto" and not gpu):
+        yield Finding("decoding", Health.WELL, "JPEGs are decoded on the CPU, by Pillow")
+        return
+    try:
+        if device is None:
+            raise EngineError(f"the engine {settings.engine} takes no pixels that lie on a device")
+        name = probed(models.get(versions.DEFAULT_MODEL).preprocessing, device).name
+        yield Finding("decoding", Health.WELL, f"plain JPEGs are decoded on the device, by {name}")
+    except EngineError as fault:
+        if settings.decoding == "auto":
+            yield Finding("decoding", Health.NOTE, f"JPEGs are decoded on the CPU: {fault}", INSTALL)
+        else:
+            mend = "correct TAGGER_DECODING: auto takes what can decode here"
+            yield Finding("decoding", Health.ILL, f"JPEGs cannot be decoded on the device: {fault}", mend)
 
 
 def _loading(settings: Settings) -> Iterator[Finding]:

@@ -21,22 +21,23 @@ from tagger import pipeline
 from tagger.engines import Engine, select_engine
 from tagger.errors import SourceError
 from tagger.library.convert import convert_apart, key_of, network_of
+from tagger.library.decoding import device_decoders
 from tagger.library.known import KnownContents
 from tagger.library.lease import Lease
 from tagger.library.survey import Place, gone_away, moved_away, shown
 from tagger.library.versions import Choice
 from tagger.loading import PillowLoader
 from tagger.metering import SILENT, Meter, Stage
-from tagger.pipeline import Stages
+from tagger.pipeline import Loading, Stages
 from tagger.sources import Roots
 from tagger.store import ledger, outcomes
 from tagger.store.catalog import Model
 from tagger.store.ledger import PASSING
 from tagger.store.outcomes import Provenance
 from tagger.store.session import Database
-from tagger.supervision import Loaders, Setup
+from tagger.supervision import DeviceLoaders, Loaders, Setup
 from tagger.taxonomy import TagScorer, top_labels
-from tagger.values import EngineName, ImageRef, Limits, Outcome, OutcomeKind, Precision
+from tagger.values import Decoding, EngineName, ImageRef, Limits, Outcome, OutcomeKind, Precision
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -55,6 +56,7 @@ MOST_WAITING = 8 * GROUP
 class Equipment:
     """What a workshop is made of. ``threads`` images are loaded at one time, and as many compute.
 
+    ``device_pixels`` decoded pixels may lie on the engine's device at one time, where it decodes.
     What fails for its place's sake is tried ``tries`` times, with a pause before each but the first.
     """
 
@@ -62,6 +64,8 @@ class Equipment:
     cache_dir: Path
     engine: EngineName = "auto"
     precision: Precision = "auto"
+    decoding: Decoding = "auto"
+    device_pixels: int = 200_000_000
     limits: Limits = field(default_factory=Limits)
     follow_links: bool = False
     tries: int = 1
@@ -180,7 +184,7 @@ class Workshop:
             opened.callback(known.close)
             loaders = opened.enter_context(self._start_loaders())
             self.engine = opened.enter_context(self._start_engine())
-            self._stages = self._make_stages(loaders, known)
+            self._stages = self._make_stages(self._start_decoding(loaders, opened), known)
             self._open = opened.pop_all()
         return self
 
@@ -319,6 +323,16 @@ class Workshop:
         )
         return Loaders(setup, self._equipment.threads, self._note_death, meter=self._equipment.meter)
 
+    def _start_decoding(self, loaders: Loaders, opened: ExitStack) -> Loading:
+        """The loaders themselves, or with the engine's device to decode for them."""
+        equipment, preprocessing = self._equipment, self._choice.spec.preprocessing
+        decoders = device_decoders(equipment.decoding, self.engine.name, preprocessing)
+        if not decoders:
+            return loaders
+        return opened.enter_context(
+            DeviceLoaders(loaders, decoders, equipment.device_pixels, meter=equipment.meter)
+        )
+
     def _note_death(self, ref: ImageRef) -> None:
         """Count in the store, before it is tried again, what an image has done to its process."""
         lease_id = self._lease.id
@@ -337,12 +351,12 @@ class Workshop:
             precision=self._equipment.precision,
         )
 
-    def _make_stages(self, loaders: Loaders, known: KnownContents) -> Stages:
+    def _make_stages(self, loading: Loading, known: KnownContents) -> Stages:
         spec, taxonomy = self._choice.spec, self._choice.taxonomy
         keys = [label.key for label in taxonomy.labels]
         scorer = TagScorer(taxonomy, keys, spec.floor, spec.kind)
         return Stages(
-            loading=loaders,
+            loading=loading,
             engine=self.engine,
             activation=spec.kind,
             temperature=spec.temperature,

@@ -80,6 +80,11 @@ def to_rgb(image: Picture, profile: bytes | None) -> Picture:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
+def changes_colours(profile: bytes | None, mode: str) -> bool:
+    """Whether :func:`to_rgb` would make other colours by this profile."""
+    return bool(profile) and _transform(profile, mode) is not None
+
+
 def _reduced(image: Picture, box: Box, size: int, gap: float, turn: int) -> tuple[Picture, Box]:
     """The surroundings of ``box``, their blocks averaged while they are much too large; and the box
     in them."""

@@ -42,7 +42,8 @@ be read just now; and one that is missing has vanished, and may come back as it 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """How a tagging came about; recorded with it, and no part of the model's fingerprint."""
+    """How a tagging came about; recorded with it, and no part of the model's fingerprint. ``loader``
+    is that of all outcomes that name no other."""
 
     engine: str
     precision: str
@@ -380,7 +381,7 @@ def _finish(
             "content": content_ids.get(outcome.digest) if outcome.digest else None,
             "ran_on": provenance.engine if outcome.kind.tagged and not outcome.reused else None,
             "ran_in": provenance.precision if outcome.kind.tagged and not outcome.reused else None,
-            "loaded_by": provenance.loader if not outcome.reused else None,
+            "loaded_by": (outcome.loader or provenance.loader) if not outcome.reused else None,
         }
         for outcome in group
     ]

@@ -20,11 +20,11 @@ from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tagger.loading import NOT_ENOUGH_MEMORY, PillowLoader
+from tagger.loading import NOT_ENOUGH_MEMORY, PillowLoader, handed_over
 from tagger.sources import prepare, read
-from tagger.supervision.messages import FREE, Done, Known, Need, Purpose, Ready, Setup
+from tagger.supervision.messages import FREE, Done, Job, Known, Need, Purpose, Ready, Setup
 from tagger.supervision.slot import Slot
-from tagger.values import ImageRef, Limits, LoadedImage, LoadFailure
+from tagger.values import EncodedImage, Limits, LoadedImage, LoadFailure
 
 _SPARE_MEMORY = 128 * 2**20
 """What resizing, colours and a decoder's own tables may take beside the file and the picture."""
@@ -49,8 +49,8 @@ def main() -> None:
     with suppress(EOFError, ConnectionError):
         connection.send(Ready())
         while True:
-            ref: ImageRef = connection.recv()
-            result = work.load(ref)
+            job: Job = connection.recv()
+            result = work.load(job)
             ran_out = isinstance(result, LoadFailure) and result.reason == NOT_ENOUGH_MEMORY
             if isinstance(result, LoadedImage):
                 result = slot.put(result)
@@ -98,10 +98,10 @@ class _Work:
             setup.preprocessing, setup.limits, memory=_Asking(self, setup.limits.max_memory)
         )
 
-    def load(self, ref: ImageRef) -> LoadedImage | LoadFailure | None:
-        """Read it, ask whether its content is wanted, load it."""
+    def load(self, job: Job) -> LoadedImage | EncodedImage | LoadFailure | None:
+        """Read it, ask whether its content is wanted, load it; or hand it on for a device to decode."""
         file = read(
-            ref,
+            job.ref,
             self._setup.roots,
             self._setup.limits,
             follow_links=self._setup.follow_links,
@@ -109,6 +109,9 @@ class _Work:
         )
         if isinstance(file, LoadFailure):
             return file
+        encoded = handed_over(file, self._setup.limits, job.device_pixels)
+        if encoded is not None:
+            return encoded
         return self._loader.load(file) if self._ask(Known(file.digest)) else None
 
     def need(self, purpose: Purpose, amount: int) -> None:

@@ -12,9 +12,9 @@ from types import TracebackType
 from tagger.errors import LoadingError
 from tagger.loading import Budget
 from tagger.metering import SILENT, Meter, Stage, Stopwatch
-from tagger.supervision.messages import Done, Known, Need, Purpose, Setup
+from tagger.supervision.messages import Done, Job, Known, Need, Purpose, Setup
 from tagger.supervision.process import Clock, DiedError, LoadingProcess, OverdrawnError, OverdueError
-from tagger.values import DEATHS, ImageRef, LoadedImage, LoadFailure, OutcomeKind
+from tagger.values import DEATHS, EncodedImage, ImageRef, LoadedImage, LoadFailure, OutcomeKind
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,6 +34,9 @@ Places = SimpleQueue[None]
 
 Wanted = Callable[[bytes], bool]
 """Whether the content of this SHA-256 is to be loaded."""
+
+Result = LoadedImage | EncodedImage | LoadFailure | None
+"""What comes of an image; None when it is not wanted."""
 
 
 class AbandonedError(Exception):
@@ -101,13 +104,22 @@ class Loaders:
             LoadingError: no process can be started.
             AbandonedError: :meth:`abandon` was called.
         """
+        result = self.hand_over(ref, wanted, since, device_pixels=0)
+        assert not isinstance(result, EncodedImage)  # there is no device
+        return result
+
+    def hand_over(self, ref: ImageRef, wanted: Wanted, since: float | None, *, device_pixels: int) -> Result:
+        """The same, but a plain JPEG of up to ``device_pixels`` comes as it is stored."""
         once = _Once(ref, wanted, Stopwatch(self._meter, since))
-        result = self._load(ref, once)
+        result = self._load(Job(ref, device_pixels), once)
+        if isinstance(result, EncodedImage):
+            once.watch.stage = None  # it is loaded by the device, and told of from there
         once.watch.turn(None)
         return result
 
-    def _load(self, ref: ImageRef, once: _Once) -> LoadedImage | LoadFailure | None:
+    def _load(self, job: Job, once: _Once) -> Result:
         """Try until it is loaded, or has done enough harm."""
+        ref = job.ref
         cause, deaths, overdrawn = "an earlier run", ref.deaths, False
         with _Place(self._places) as place:
             while deaths < DEATHS:
@@ -115,7 +127,7 @@ class Loaders:
                 # it up; and so with what needs more than its header says.
                 alone = overdrawn or deaths + 1 == DEATHS
                 try:
-                    return self._attempt(ref, once, place, alone=alone)
+                    return self._attempt(job, once, place, alone=alone)
                 except OverdrawnError:
                     overdrawn = True
                 except DiedError as death:
@@ -149,9 +161,7 @@ class Loaders:
     ) -> None:
         self.close()
 
-    def _attempt(
-        self, ref: ImageRef, once: _Once, place: _Place, *, alone: bool
-    ) -> LoadedImage | LoadFailure | None:
+    def _attempt(self, job: Job, once: _Once, place: _Place, *, alone: bool) -> Result:
         """One process, one image.
 
         Raises :class:`DiedError` when it did not survive it, :class:`OverdrawnError` when it is to
@@ -162,23 +172,26 @@ class Loaders:
         with _Share(self._budgets, place, lambda: self._abandoned) as share:
             if alone:
                 share.take_all()
-            process = self._take(ref)
+            process = self._take(job)
             once.begun()
             try:
                 done = self._conversation(process, once, Clock(limit, SLOW_SECONDS, place.leave), share)
             except OverdueError:
                 self._drop(process)
                 self._meter.timed_out()
-                _LOG.info("image took longer than %g seconds", limit, extra={"image": ref.image_id})
+                _LOG.info("image took longer than %g seconds", limit, extra={"image": job.ref.image_id})
                 return _overdue(once, limit)
             except BaseException:
                 self._drop(process)
                 raise
             self._give_back(process) if done.fit else self._drop(process)
+        result = done.result
+        if isinstance(result, EncodedImage) and not once(result.digest):
+            result = None
         if once.changed:
             reason = "the file changed while it was tried again; is something writing it?"
             return once.failure(OutcomeKind.UNREADABLE, reason)
-        return done.result
+        return result
 
     def _conversation(self, process: LoadingProcess, once: _Once, clock: Clock, share: _Share) -> Done:
         """Answer what the process asks until it is through."""
@@ -196,7 +209,7 @@ class Loaders:
 
     # -- processes ------------------------------------------------------------------------
 
-    def _take(self, ref: ImageRef) -> LoadingProcess:
+    def _take(self, job: Job) -> LoadingProcess:
         """A process that has begun with the image.
 
         One that died while it was idle, or while it came up, is no fault of this image: the next is
@@ -207,7 +220,7 @@ class Loaders:
             process = self._next()
             try:
                 process.wait_ready()
-                process.begin(ref)
+                process.begin(job)
                 return process
             except DiedError as death:
                 self._drop(process)

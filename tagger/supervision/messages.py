@@ -1,8 +1,9 @@
 """What a loading process and the one that watches it say to each other.
 
-The watcher sends a :class:`Setup`, once, and then one :class:`~tagger.values.ImageRef` at a time.
-The process answers with any number of :class:`Need` and at most one :class:`Known`, each of which
-waits for a yes or no, and then with a :class:`Done`.
+The watcher sends a :class:`Setup`, once, and then one :class:`Job` at a time. The process answers
+with any number of :class:`Need` and at most one :class:`Known`, each of which waits for a yes or no,
+and then with a :class:`Done`. An image for a device to decode comes without :class:`Known`: nothing
+is spared by asking, and the question would cost as much as the answer.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tagger.sources import Roots
-from tagger.values import Limits, LoadedImage, LoadFailure, Plain, Preprocessing
+from tagger.values import EncodedImage, ImageRef, Limits, LoadedImage, LoadFailure, Plain, Preprocessing
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,15 @@ class Setup:
 @dataclass(frozen=True, slots=True)
 class Ready:
     """The process has its libraries and waits for work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Plain):
+    """An image to be read and loaded; a JPEG of up to ``device_pixels`` that a device can decode is
+    not decoded, and comes back as it is stored."""
+
+    ref: ImageRef
+    device_pixels: int = 0
 
 
 class Purpose(StrEnum):
@@ -61,7 +71,7 @@ class Done(Plain):
     ``fit`` is false when the process is not as it was before (a decoder kept memory or files), and
     another is to take its place."""
 
-    result: LoadedImage | LoadFailure | None
+    result: LoadedImage | EncodedImage | LoadFailure | None
     fit: bool
 
 

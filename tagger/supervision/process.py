@@ -21,9 +21,9 @@ from typing import cast
 import psutil
 
 from tagger.errors import LoadingError
-from tagger.supervision.messages import Answer, Done, Ready, Setup
+from tagger.supervision.messages import Answer, Done, Job, Ready, Setup
 from tagger.supervision.slot import Slot
-from tagger.values import ImageRef, LoadedImage
+from tagger.values import LoadedImage
 
 _COMMAND = (sys.executable, "-P", "-m", "tagger.supervision.child")
 _START_SECONDS = 120.0
@@ -127,10 +127,10 @@ class LoadingProcess:
             said = str(fault) or f"it is not up after {_START_SECONDS:.0f} seconds"
             raise LoadingError(f"a process that loads images does not start: {said}") from fault
 
-    def begin(self, ref: ImageRef) -> None:
+    def begin(self, job: Job) -> None:
         """Hand it an image. Raises :class:`DiedError`."""
         self._take_words()  # those of the image before
-        self.send(ref)
+        self.send(job)
 
     def send(self, message: object) -> None:
         """Raises :class:`DiedError`."""

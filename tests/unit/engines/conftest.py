@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tagger.engines import Engine, select_engine
+from tagger.engines.cuda import CudaEngine
 from tagger.values import Batch, Preprocessing
 
 SIDE = 8
+CUDA_DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 PIXELS = Preprocessing(
     resize=10, crop=SIDE, interpolation="bilinear", mean=(127.0, 120.0, 110.0), std=(128.0, 60.0, 50.0)
 )
@@ -67,13 +69,20 @@ def _one_thread() -> Iterator[None]:
 OpenEngine = Callable[..., Engine]
 
 
-@pytest.fixture(params=["openvino", "eager"])
+@pytest.fixture(params=["openvino", "eager", "cuda"])
 def open_engine(request: pytest.FixtureRequest, engine_cache: Path) -> Iterator[OpenEngine]:
-    """Opens one engine of either kind on :class:`Tiny`, with any further arguments, and closes it."""
+    """Opens one engine of each kind on :class:`Tiny`, with any further arguments, and closes it.
+
+    The one for CUDA runs on the CPU where there is no GPU: all of it but graphs and streams.
+    """
     opened: list[Engine] = []
 
     def opening(**arguments: object) -> Engine:
-        engine = select_engine(request.param, Tiny, PIXELS, "tiny", engine_cache, **arguments)  # type: ignore[arg-type]
+        engine: Engine
+        if request.param == "cuda":
+            engine = CudaEngine(Tiny(), PIXELS, device=CUDA_DEVICE, **arguments)  # type: ignore[arg-type]
+        else:
+            engine = select_engine(request.param, Tiny, PIXELS, "tiny", engine_cache, **arguments)  # type: ignore[arg-type]
         opened.append(engine)
         return engine
 

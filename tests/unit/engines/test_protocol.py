@@ -1,4 +1,4 @@
-"""What every engine promises, held against each: OpenVINO and PyTorch on the CPU."""
+"""What every engine promises, held against each: OpenVINO, PyTorch on the CPU, and that for CUDA."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OpenEngine = Callable[..., Engine]
 
 def test_it_says_what_it_is(open_engine: OpenEngine) -> None:
     engine = open_engine(precision="f32")
-    assert engine.name in ("openvino", "eager")
+    assert engine.name in ("openvino", "eager", "cuda")
     assert engine.device
     assert engine.precision == "f32"
     assert engine.depth >= 1
