@@ -169,7 +169,7 @@ def by_turns(
 
 
 def send(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """Signal a process and all under it; it first, so that it starts no more in between."""
+    """Signal a process and all under it."""
     for each in family(process):
         with suppress(psutil.NoSuchProcess):
             each.send_signal(number)
@@ -177,10 +177,12 @@ def send(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
 
 def stop(process: subprocess.Popen[bytes]) -> None:
     """Have it and all under it stand still; return when they do."""
-    send(process, signal.SIGSTOP)
     deadline = time.monotonic() + 1.0  # one that waits for a disk stops when that has answered
-    while time.monotonic() < deadline and not all(map(_stands_still, family(process))):
+    while True:
+        send(process, signal.SIGSTOP)  # again, for it may have started one more before it stopped
         time.sleep(GLANCE / 10)
+        if all(map(_stands_still, family(process))) or time.monotonic() > deadline:
+            return
 
 
 def _stands_still(process: psutil.Process) -> bool:
