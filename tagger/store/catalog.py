@@ -65,7 +65,8 @@ class TagEntry:
 class ModelEntry:
     """A model version to be registered: everything that its rows are made of.
 
-    ``paths`` are (ancestor, descendant, depth), each tag itself at depth 0 included.
+    ``paths`` are (ancestor, descendant, depth), each tag itself at depth 0 included. ``exclusive`` is
+    true of a softmax head.
     """
 
     spec: str
@@ -75,6 +76,7 @@ class ModelEntry:
     labels: tuple[Label, ...]
     tags: tuple[TagEntry, ...]
     paths: tuple[tuple[str, str, int], ...]
+    exclusive: bool = False
 
     @property
     def name(self) -> str:
@@ -115,6 +117,7 @@ def register_model(connection: Connection, entry: ModelEntry) -> Model:
             vocabulary=entry.vocabulary,
             fingerprint=entry.fingerprint,
             floor=entry.floor,
+            exclusive=entry.exclusive,
             live=live,
             added_at=now(connection),
         )
