@@ -33,9 +33,10 @@ from tagger.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
     from tagger.library.lookup import Known
+    from tagger.search.query import Found
     from tagger.settings import Settings
     from tagger.sources import Roots
-    from tagger.store.queries import Hit, ImageReport, LibraryStatus
+    from tagger.store.queries import ImageReport, LibraryStatus
     from tagger.store.session import Database
 
 WATCH_SECONDS = 2.0
@@ -47,24 +48,39 @@ def search(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="TAG", help="A tag or another word for it; several words are one tag: golden retriever."
+            metavar="TAG...",
+            help="Tags, or other words for them; of several a photo has all. Words that together are a tag "
+            "are one: golden retriever.",
         ),
     ],
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--not", metavar="TAG", help="Only photos without this tag; may be given several times."
+        ),
+    ] = None,
     least: Annotated[
         float, typer.Option("--min", min=0.0, max=1.0, help="Only confidences from this on.")
     ] = 0.0,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many photos.")] = None,
+    offset: Annotated[int, typer.Option(min=0, help="Leave out so many of the first: another page.")] = 0,
     paths: Annotated[bool, typer.Option("--paths", help="Print the paths alone, one a line.")] = False,
     null: Annotated[bool, typer.Option("--null", "-0", help="Print the paths alone, for xargs -0.")] = False,
     db: DbOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find the photos that have a tag, surest first. Other words for it do too: automobile, puppy."""
+    """Find the photos that have a tag, or all of several, surest first. Other words do too: puppy.
+
+    Of several tags a photo is as sure as of the least sure one.
+    """
     from tagger.library import lookup
 
     settings = settings_of(context, db)
     with open_library(settings) as database:
-        tag, hits = lookup.search(database, " ".join(words), least, limit)
+        answer = lookup.search(
+            database, words, without or (), min_confidence=least, limit=limit, offset=offset
+        )
+    hits = answer.photos
     if as_json:
         print_json([asdict(hit) for hit in hits])
     elif paths or null:
@@ -73,8 +89,9 @@ def search(
         for hit in hits:
             out.print(confidence(hit.confidence), Text(name_of(hit.uri)), soft_wrap=True)
         floor = f" from {least} on" if least else ""
-        first = "the first " if limit == len(hits) else ""
-        out.print(f"{first}{plural(len(hits), 'photo')} with {tag}{floor}.".capitalize(), style="dim")
+        tags = " and ".join(answer.all_of) + "".join(f" without {tag}" for tag in answer.none_of)
+        which = "the next " if offset else "the first " if limit == len(hits) else ""
+        out.print(f"{which}{plural(len(hits), 'photo')} with {tags}{floor}.".capitalize(), style="dim")
     if not hits:
         raise typer.Exit(1)
 
@@ -200,7 +217,7 @@ def _ask(found: Known, yes: bool) -> None:
     typer.confirm(f"Forget {said}?", abort=True)
 
 
-def _print_paths(hits: list[Hit], roots: Roots, end: bytes) -> None:
+def _print_paths(hits: list[Found], roots: Roots, end: bytes) -> None:
     """Byte for byte, so that other programs can open them; but a terminal would obey some bytes."""
     from tagger.sources import printable
 

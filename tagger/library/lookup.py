@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tagger.errors import NotFound, SourceError
+from tagger.search.find import find
+from tagger.search.query import Found, Query
 from tagger.sources import OutsideRootsError, Roots
 from tagger.store import catalog, queries
 from tagger.store.queries import Hit, ImageReport, LibraryStatus, TagUse
 from tagger.store.session import Database
 from tagger.taxonomy import load_taxonomy
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +29,54 @@ class Photo:
     tags: tuple[Hit, ...]
 
 
-def search(database: Database, word: str, min_confidence: float, limit: int | None) -> tuple[str, list[Hit]]:
-    """The tag that ``word`` means (a name or an alias), and the images that have it, surest first.
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a search came to: the tags that the words mean, and the photos, surest first."""
 
-    Raises :class:`NotFound` for a word that is no tag, naming those that it may have meant.
+    all_of: tuple[str, ...]
+    none_of: tuple[str, ...]
+    photos: list[Found]
+
+
+def search(
+    database: Database,
+    words: Sequence[str],
+    without: Sequence[str] = (),
+    *,
+    min_confidence: float = 0.0,
+    limit: int | None = None,
+    offset: int = 0,
+) -> Answer:
+    """Photos that have every tag which ``words`` mean (by names or aliases) and none of ``without``.
+
+    Words that together are a tag are taken for that: golden retriever. Raises :class:`NotFound` for a word
+    that is no tag, naming those that it may have meant.
     """
     with database.reading() as connection:
         catalog.require_models(connection)
+        all_of = tuple(_tags(connection, words))
+        none_of = tuple(tag for one in without for tag in _tags(connection, [one]))
+        query = Query(all_of, none_of, min_confidence, limit, offset)
+        return Answer(all_of, none_of, find(connection, query))
+
+
+def _tags(connection: Connection, words: Sequence[str]) -> Iterator[str]:
+    """The tags that words mean, the longest runs of them first."""
+    rest = list(words)
+    while rest:
+        length, tag = _longest(connection, rest)
+        yield tag
+        del rest[:length]
+
+
+def _longest(connection: Connection, words: Sequence[str]) -> tuple[int, str]:
+    for length in range(len(words), 0, -1):
+        word = " ".join(words[:length])
         # What is written in the database comes first; the taxonomy knows plurals and spellings.
         tag = catalog.resolve_tag(connection, word) or load_taxonomy().resolve(word)
-        if tag is None:
-            raise NotFound(_unknown(word))
-        return tag, list(queries.search(connection, tag, min_confidence, limit))
+        if tag is not None:
+            return length, tag
+    raise NotFound(_unknown(words[0] if len(words) == 1 else " ".join(words)))
 
 
 def tags(database: Database) -> list[TagUse]:

@@ -34,6 +34,7 @@ class Choice:
             labels=self.taxonomy.labels,
             tags=tuple(TagEntry(tag.name, tag.aliases, tag.threshold) for tag in self.taxonomy.tags),
             paths=self.taxonomy.closure(),
+            exclusive=self.spec.kind == "softmax",
         )
 
 

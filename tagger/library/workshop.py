@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 AWAY = timedelta(seconds=30)
 """How long images wait whose place is not there."""
-GROUP = 128
+GROUP = 256
 """Outcomes written in one transaction ..."""
 GROUP_SECONDS = 2.0
 """... or whatever came in this time, so that slow files do not hold up what is done."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
     Connection,
     Insert,
+    TableValuedAlias,
+    Text,
     and_,
     bindparam,
     delete,
@@ -22,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.types import TypeEngine
 
 from tagger.errors import DatabaseError, ModelError
 from tagger.store import counts
@@ -61,7 +65,8 @@ class TagEntry:
 class ModelEntry:
     """A model version to be registered: everything that its rows are made of.
 
-    ``paths`` are (ancestor, descendant, depth), each tag itself at depth 0 included.
+    ``paths`` are (ancestor, descendant, depth), each tag itself at depth 0 included. ``exclusive`` is
+    true of a softmax head.
     """
 
     spec: str
@@ -71,6 +76,7 @@ class ModelEntry:
     labels: tuple[Label, ...]
     tags: tuple[TagEntry, ...]
     paths: tuple[tuple[str, str, int], ...]
+    exclusive: bool = False
 
     @property
     def name(self) -> str:
@@ -111,6 +117,7 @@ def register_model(connection: Connection, entry: ModelEntry) -> Model:
             vocabulary=entry.vocabulary,
             fingerprint=entry.fingerprint,
             floor=entry.floor,
+            exclusive=entry.exclusive,
             live=live,
             added_at=now(connection),
         )
@@ -244,24 +251,62 @@ def insert_or_ignore(connection: Connection, table: type[Base]) -> Insert:
     return pg_insert(table).on_conflict_do_nothing()
 
 
-def insert_numbers(connection: Connection, table: type[Base], rows: Sequence[Mapping[str, float]]) -> None:
-    """Insert rows of numbers, many at once, each with the same columns; those that are there stay.
+def insert_numbers(
+    connection: Connection, table: type[Base], columns: Sequence[str], rows: Sequence[tuple[float, ...]]
+) -> None:
+    """Insert rows of numbers, many at once; those that are there stay.
 
-    On PostgreSQL as one statement over arrays: many single ones are many steps for either side.
+    On SQLite by the driver itself, since SQLAlchemy takes longer over each row than the database does.
     """
     if not rows:
         return
-    statement = insert_or_ignore(connection, table)
     if connection.dialect.name == "sqlite":
-        connection.execute(statement, rows)
+        marks = ", ".join("?" * len(columns))
+        into = f"{table.__tablename__} ({', '.join(columns)})"
+        connection.exec_driver_sql(f"INSERT INTO {into} VALUES ({marks}) ON CONFLICT DO NOTHING", list(rows))
         return
-    columns = [table.__table__.c[name] for name in rows[0]]
-    arrays = [bindparam(column.name, type_=ARRAY(column.type)) for column in columns]
-    listed = func.unnest(*arrays).table_valued(*(column.name for column in columns)).render_derived()
+    listed = _listed(table, columns)
     connection.execute(
-        statement.from_select([column.name for column in columns], select(*listed.c)),
-        {column.name: [row[column.name] for row in rows] for column in columns},
+        insert_or_ignore(connection, table).from_select(columns, select(*listed.c)),
+        {f"all_{name}": list(values) for name, values in zip(columns, zip(*rows, strict=True), strict=True)},
     )
+
+
+def update_rows(
+    connection: Connection,
+    table: type[Base],
+    key: str,
+    rows: Sequence[Mapping[str, Any]],
+    *where: ColumnElement[bool],
+    **same: Any,
+) -> None:
+    """Update rows by their ``key``, many at once; each names the same columns. ``same`` is for all."""
+    if not rows:
+        return
+    column, names = table.__table__.c, list(rows[0])
+    if connection.dialect.name == "sqlite":
+        new: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names if name != key}
+        statement = update(table).where(column[key] == bindparam(f"new_{key}"), *where)
+        values = [{f"new_{name}": value for name, value in row.items()} for row in rows]
+        connection.execute(statement.values(**new, **same), values)
+        return
+    listed = _listed(table, names)
+    new = {name: listed.c[name] for name in names if name != key}
+    connection.execute(
+        update(table).where(column[key] == listed.c[key], *where).values(**new, **same),
+        {f"all_{name}": [row[name] for row in rows] for name in names},
+    )
+
+
+def _listed(table: type[Base], columns: Sequence[str]) -> TableValuedAlias:
+    """Rows as an array for each column (PostgreSQL): many single ones are many steps for either side."""
+    arrays = [bindparam(f"all_{name}", type_=ARRAY(_plain(table.__table__.c[name].type))) for name in columns]
+    return func.unnest(*arrays).table_valued(*columns).render_derived("listed")
+
+
+def _plain(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Arrays have no collation."""
+    return Text() if isinstance(kind, Text) else kind
 
 
 # -- images ---------------------------------------------------------------------------------

@@ -1,20 +1,25 @@
 """How many images each tag is effective on, kept as numbers so that no query counts a library.
 
 Whoever changes what holds for some images does so inside :func:`kept_up`, which counts their tags
-before and after and adds the difference. Whoever changes what holds for all (a threshold, the live
+before and after and adds the difference. Images that are new, and of which nobody has said anything,
+had no tags before, and the scores of their contents are in hand: these are counted without a question
+(:func:`add_new`). Whoever changes what holds for all (a threshold, the live
 model) changes only data: triggers mark the tags, the view ``tag_counts`` counts these afresh, and
 :func:`refresh` makes the numbers hold again.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import BigInteger, Connection, bindparam, delete, select, text, update
+from sqlalchemy import BigInteger, Connection, bindparam, delete, select, text
 
-from tagger.store.schema import StaleTagRow, TallyRow
+from tagger.store.schema import ModelRow, PathRow, StaleTagRow, TallyRow, ThresholdRow
 from tagger.store.session import exclusive
 
 _TALLIES = 7_461_677
@@ -33,6 +38,52 @@ def kept_up(connection: Connection, image_ids: Sequence[int]) -> Iterator[None]:
     after = _effective(connection, image_ids)
     after.subtract(before)
     _add(connection, {tag: change for tag, change in sorted(after.items()) if change})
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a model's scores come to, as the view ``model_tags`` says it; by tag, its threshold, and the
+    tags above it."""
+
+    thresholds: Mapping[int, float]
+    above: Mapping[int, Sequence[int]]
+
+    def effective(self, scores: Mapping[int, float]) -> set[int]:
+        """The tags that are effective on a content with these scores, where nobody rejects any."""
+        over = {tag for tag, confidence in scores.items() if confidence >= self.thresholds.get(tag, math.inf)}
+        above = {tag for below in over for tag in self.above.get(below, ())}
+        return over | (above & scores.keys() & self.thresholds.keys())
+
+
+def rules(connection: Connection, model_id: int) -> Rules:
+    """The rules for a model's scores as they are at this moment."""
+    thresholds = connection.execute(
+        select(ThresholdRow.tag_id, ThresholdRow.threshold).where(ThresholdRow.model_id == model_id)
+    ).all()
+    above = defaultdict(list)
+    for below, tag in connection.execute(
+        select(PathRow.descendant_id, PathRow.ancestor_id).where(PathRow.depth > 0)
+    ):
+        above[below].append(tag)
+    return Rules(dict(thresholds), above)
+
+
+def only_live(connection: Connection, model_id: int) -> bool:
+    """Whether this is the only model whose word holds."""
+    live = select(ModelRow.id).where(ModelRow.live)
+    return list(connection.execute(live).scalars()) == [model_id]
+
+
+def add_new(connection: Connection, model_id: int, scores: Sequence[Mapping[int, float]]) -> None:
+    """Count the tags of images that had none before, by the scores of the only live model.
+
+    Of these images nobody has said anything, and none has vanished. :func:`guard` was called.
+    """
+    if not scores:
+        return
+    known = rules(connection, model_id)
+    found = Counter(tag for one in scores for tag in known.effective(one))
+    _add(connection, dict(sorted(found.items())))
 
 
 def refresh(connection: Connection) -> int:
@@ -63,11 +114,20 @@ def guard(connection: Connection) -> None:
     exclusive(connection, _TALLIES)
 
 
+def by_index(connection: Connection) -> None:
+    """Have PostgreSQL go by indexes to the end of the transaction.
+
+    It knows little of a young or growing table, and would else read the whole library rather than the
+    rows of some hundred images.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(_BY_INDEX)
+
+
 def _effective(connection: Connection, image_ids: Sequence[int]) -> Counter[int]:
     if not image_ids:
         return Counter()
-    if connection.dialect.name == "postgresql":
-        connection.execute(_BY_INDEX)
+    by_index(connection)
     return Counter(dict(connection.execute(_EFFECTIVE, {"ids": list(image_ids)}).all()))
 
 
@@ -82,20 +142,19 @@ _BY_INDEX = text(
         f"set_config('enable_{way}', 'off', true)" for way in ("seqscan", "hashjoin", "mergejoin", "material")
     )
 )
-"""To the end of the transaction. PostgreSQL, which knows little of a young or growing table, would else
-read the scores of the whole library rather than those of some hundred images."""
 
 
 def _add(connection: Connection, changes: dict[int, int]) -> None:
     if not changes:
         return
-    known = set(connection.execute(select(TallyRow.tag_id).where(TallyRow.tag_id.in_(changes))).scalars())
-    new = [{"tag_id": tag, "images": 0} for tag in changes if tag not in known]
-    if new:
-        connection.execute(TallyRow.__table__.insert(), new)  # type: ignore[attr-defined]
-    connection.execute(
-        update(TallyRow)
-        .where(TallyRow.tag_id == bindparam("tag"))
-        .values(images=TallyRow.images + bindparam("change")),
-        [{"tag": tag, "change": change} for tag, change in changes.items()],
+    if connection.dialect.name == "sqlite":
+        listed = "VALUES (?, ?)"
+        rows: Any = list(changes.items())
+    else:
+        listed = "SELECT * FROM unnest(%s::int[], %s::bigint[])"
+        rows = (list(changes), list(changes.values()))
+    connection.exec_driver_sql(
+        f"INSERT INTO tag_tallies (tag_id, images) {listed} "
+        "ON CONFLICT (tag_id) DO UPDATE SET images = tag_tallies.images + excluded.images",
+        rows,
     )

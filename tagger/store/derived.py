@@ -1,5 +1,5 @@
 """What is derived from the tables: the views that people query, and the triggers that tell which
-tallies no longer hold.
+tallies no longer hold, and that remove scores with their contents.
 
 The views are a contract, the same on SQLite and PostgreSQL. They are dropped before and created
 after every migration (SQLite cannot alter a table that a view names), so they always are as this
@@ -20,9 +20,10 @@ _ALL = "LIMIT 1000000 OFFSET 0"
 *animal*."""
 
 _REJECTED = f"""EXISTS (
-    SELECT 1 FROM verdicts v JOIN tag_paths up ON up.ancestor_id = v.tag_id
-    WHERE v.image_id = {{image}} AND v.verdict = 'reject' AND up.descendant_id = {{tag}} {_ONE})"""
-"""Reject implies the descendants."""
+    SELECT 1 FROM verdicts v CROSS JOIN tag_paths up
+    WHERE v.image_id = {{image}} AND v.verdict = 'reject' AND up.ancestor_id = v.tag_id
+      AND up.descendant_id = {{tag}} {_ONE})"""
+"""Reject implies the descendants. SQLite keeps the order of a CROSS JOIN: an image's own verdicts are few."""
 
 VIEWS: dict[str, str] = {
     # What each model says of each present image: over its threshold, or above a tag that is;
@@ -66,9 +67,9 @@ VIEWS: dict[str, str] = {
                                 AND o.image_id = e.image_id AND o.tag_id = e.tag_id
                                 AND (o.confidence > e.confidence
                                      OR (o.confidence = e.confidence AND n.id < m.id)) {_ONE}))
-          AND NOT EXISTS (SELECT 1 FROM verdicts c JOIN tag_paths p ON p.descendant_id = c.tag_id
+          AND NOT EXISTS (SELECT 1 FROM verdicts c CROSS JOIN tag_paths p
                           WHERE c.image_id = e.image_id AND c.verdict = 'confirm'
-                            AND p.ancestor_id = e.tag_id {_ONE})
+                            AND p.descendant_id = c.tag_id AND p.ancestor_id = e.tag_id {_ONE})
         UNION ALL
         SELECT w.image_id, w.uri, t.name AS tag, CAST(1.0 AS DOUBLE PRECISION) AS confidence,
                'person' AS source, NULL AS model, w.tag_id
@@ -149,6 +150,15 @@ _STALE_BY_VERDICT = """
     ON CONFLICT DO NOTHING"""
 _STALE_ALL = "INSERT INTO stale_tags (tag_id) SELECT t.id FROM tags t WHERE true ON CONFLICT DO NOTHING"
 
+# The rows of scores carry no references, as these would be looked up for each: what refers to nothing
+# any more is removed here.
+_WITHOUT_CONTENT = """
+    DELETE FROM tag_scores WHERE content_id = OLD.id;
+    DELETE FROM class_scores WHERE content_id = OLD.id"""
+_WITHOUT_MODEL = """
+    DELETE FROM tag_scores WHERE model_id = OLD.id;
+    DELETE FROM class_scores WHERE model_id = OLD.id"""
+
 _TRIGGERS: dict[str, tuple[str, str, str]] = {
     "thresholds_added": ("thresholds", "INSERT", _STALE_BY_THRESHOLD.format(row="NEW")),
     "thresholds_changed": ("thresholds", "UPDATE", _STALE_BY_THRESHOLD.format(row="NEW")),
@@ -156,6 +166,8 @@ _TRIGGERS: dict[str, tuple[str, str, str]] = {
     "verdicts_added": ("verdicts", "INSERT", _STALE_BY_VERDICT.format(row="NEW")),
     "verdicts_changed": ("verdicts", "UPDATE", _STALE_BY_VERDICT.format(row="NEW")),
     "verdicts_removed": ("verdicts", "DELETE", _STALE_BY_VERDICT.format(row="OLD")),
+    "contents_removed": ("contents", "DELETE", _WITHOUT_CONTENT),
+    "models_removed": ("models", "DELETE", _WITHOUT_MODEL),
     "models_live_changed": ("models", "UPDATE OF live", _STALE_ALL),
 }
 

@@ -8,13 +8,13 @@ first writer's, whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Select, and_, bindparam, delete, exists, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, exists, insert, select, update
 
 from tagger.store import counts, runs
-from tagger.store.catalog import insert_numbers, insert_or_ignore
+from tagger.store.catalog import insert_numbers, insert_or_ignore, update_rows
 from tagger.store.ledger import PASSING, want_again
 from tagger.store.runs import Gain
 from tagger.store.schema import (
@@ -24,9 +24,10 @@ from tagger.store.schema import (
     TaggingRow,
     TagRow,
     TagScoreRow,
+    VerdictRow,
 )
 from tagger.store.session import locked, now
-from tagger.values import DEATHS, ImageFacts, Outcome, OutcomeKind
+from tagger.values import DEATHS, ImageFacts, LabelScore, Outcome, OutcomeKind
 
 BYTES_GONE = (
     OutcomeKind.CORRUPT,
@@ -62,26 +63,20 @@ def known_contents(
     connection: Connection, model_id: int, digests: Sequence[bytes]
 ) -> dict[bytes, OutcomeKind]:
     """Which of these contents the model has tagged already, and whether it found anything."""
-    rows = connection.execute(_KNOWN, {"model": model_id, "digests": digests})
+    sqlite = connection.dialect.name == "sqlite"
+    among = f"IN ({', '.join('?' * len(digests))})" if sqlite else "= ANY(%s)"
+    asked = (model_id, model_id, *digests) if sqlite else (model_id, model_id, list(digests))
+    rows = connection.exec_driver_sql(_KNOWN.format(mark="?" if sqlite else "%s", among=among), asked)
     return {digest: OutcomeKind.OK if tags else OutcomeKind.EMPTY for digest, tags in rows}
 
 
-def _known() -> Select[bytes, bool]:
-    model_id = bindparam("model", type_=Integer)
-    tags = exists().where(TagScoreRow.content_id == ContentRow.id, TagScoreRow.model_id == model_id)
-    return (
-        select(ContentRow.digest, tags)
-        .join(ClassScoreRow, ClassScoreRow.content_id == ContentRow.id)
-        .where(
-            ContentRow.digest.in_(bindparam("digests", expanding=True)),
-            ClassScoreRow.model_id == model_id,
-            ClassScoreRow.rank == 1,
-        )
-    )
-
-
-_KNOWN = _known()
-"""Made once: it is asked of every image, and making it costs more than the answer."""
+_KNOWN = """
+    SELECT contents.digest, EXISTS (SELECT 1 FROM tag_scores t
+                                    WHERE t.content_id = contents.id AND t.model_id = {mark})
+    FROM contents JOIN class_scores s ON s.content_id = contents.id
+    WHERE s.model_id = {mark} AND s.rank = 1 AND contents.digest {among}"""
+"""Asked for nearly every image, and so written for the drivers: SQLAlchemy takes longer over it than the
+database does."""
 
 
 def settle(connection: Connection, model_id: int, failures: Mapping[int, tuple[OutcomeKind, str]]) -> None:
@@ -127,18 +122,22 @@ def record(
     ``moved_away(old URI, new URI)`` says that it is no longer at its old place.
     """
     counts.guard(connection)
+    counts.by_index(connection)
     ours = _still_ours(connection, model_id, lease_id, [outcome.image_id for outcome in outcomes])
     group = [outcome for outcome in outcomes if outcome.image_id in ours]
     group = _without_forgotten(connection, model_id, group)
     if not group:
         return Recorded(frozenset(), 0)
-    content_ids = _add_contents(connection, group)
-    moved = _moved(connection, group, content_ids, moved_away)
-    touched = [*ours, *moved.values()]
-    with counts.kept_up(connection, touched):
-        _add_scores(connection, model_id, group, content_ids)
-        _place(connection, group, content_ids, moved)
-        _finish(connection, model_id, group, content_ids, moved, provenance)
+    before = _before(connection, group)
+    contents = _add_contents(connection, group)
+    moved = _moved(connection, group, contents, before, moved_away)
+    scores = _unwritten_scores(connection, model_id, group, contents)
+    fresh = _fresh(connection, model_id, group, contents, scores, before, moved)
+    with counts.kept_up(connection, [image for image in (*ours, *moved.values()) if image not in fresh]):
+        _add_scores(connection, model_id, scores)
+        _place(connection, group, contents.ids, moved)
+        _finish(connection, model_id, group, contents.ids, moved, provenance)
+    counts.add_new(connection, model_id, list(fresh.values()))
     runs.advance(connection, _gains(group, ours))
     return Recorded(frozenset(outcome.image_id for outcome in group), len(moved))
 
@@ -181,6 +180,8 @@ def _gains(group: Sequence[Outcome], ours: Mapping[int, int | None]) -> dict[int
 def _without_forgotten(connection: Connection, model_id: int, group: list[Outcome]) -> list[Outcome]:
     """Leave out what relies on scores that were forgotten meanwhile; it is free to be claimed again."""
     relying = {outcome.digest: outcome for outcome in group if outcome.kind.tagged and not outcome.labels}
+    if not relying:
+        return group
     known = known_contents(connection, model_id, [digest for digest in relying if digest])
     orphans = {
         outcome.image_id
@@ -196,57 +197,97 @@ def _without_forgotten(connection: Connection, model_id: int, group: list[Outcom
     return [outcome for outcome in group if outcome.image_id not in orphans]
 
 
-def _add_contents(connection: Connection, group: Sequence[Outcome]) -> dict[bytes, int]:
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """An image as it was before its outcome is written."""
+
+    uri: str
+    content_id: int | None
+    vanished: bool
+    spoken_of: bool
+    """Whether a person has said anything of it."""
+
+
+def _before(connection: Connection, group: Sequence[Outcome]) -> dict[int, _Image]:
+    said = exists().where(VerdictRow.image_id == ImageRow.id)
+    rows = connection.execute(
+        select(ImageRow.id, ImageRow.uri, ImageRow.content_id, ImageRow.vanished_at.is_not(None), said).where(
+            ImageRow.id.in_([outcome.image_id for outcome in group])
+        )
+    )
+    return {row[0]: _Image(row[1], row[2], row[3], row[4]) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """The contents of a group by digest, and which of them there were before."""
+
+    ids: Mapping[bytes, int]
+    old: frozenset[int]
+
+
+_FACTS = tuple(field.name for field in fields(ImageFacts))
+
+
+def _values(facts: ImageFacts) -> dict[str, Any]:
+    return {name: getattr(facts, name) for name in _FACTS}
+
+
+def _add_contents(connection: Connection, group: Sequence[Outcome]) -> _Contents:
     """The content row of each digest, made if it is new, with the facts that are known now."""
     facts: dict[bytes, ImageFacts | None] = {}
     for outcome in sorted(group, key=lambda outcome: outcome.digest or b""):
         if outcome.digest is not None:
             facts[outcome.digest] = outcome.facts or facts.get(outcome.digest)
     if not facts:
-        return {}
-    rows = [{"digest": digest, **asdict(known or ImageFacts())} for digest, known in facts.items()]
-    connection.execute(insert_or_ignore(connection, ContentRow), rows)
-    columns = [getattr(ContentRow, field.name) for field in fields(ImageFacts)]
+        return _Contents({}, frozenset())
+    columns = [getattr(ContentRow, name) for name in _FACTS]
     found = connection.execute(
         select(ContentRow.digest, ContentRow.id, *columns).where(ContentRow.digest.in_(facts))
     ).all()
     # What was recorded without having been opened, or by an older version, may be known better now.
     better = [
-        {"content": content_id, **asdict(known)}
+        {"id": content_id, **_values(known)}
         for digest, content_id, *before in found
-        if (known := facts[digest]) is not None and astuple(known) != tuple(before)
+        if (known := facts[digest]) is not None and list(_values(known).values()) != before
     ]
-    if better:
-        values: dict[str, Any] = {field.name: bindparam(field.name) for field in fields(ImageFacts)}
-        connection.execute(
-            update(ContentRow).where(ContentRow.id == bindparam("content")).values(values), better
-        )
-    return {digest: content_id for digest, content_id, *_ in found}
+    update_rows(connection, ContentRow, "id", better)
+    old = {digest: content_id for digest, content_id, *_ in found}
+    rows = [
+        {"digest": digest, **_values(known or ImageFacts())}
+        for digest, known in facts.items()
+        if digest not in old
+    ]
+    return _Contents(old | _new_contents(connection, rows), frozenset(old.values()))
+
+
+def _new_contents(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> dict[bytes, int]:
+    """Nobody else adds any of them meanwhile: one who records is the only one."""
+    if not rows:
+        return {}
+    made = connection.execute(insert(ContentRow).returning(ContentRow.digest, ContentRow.id), rows)
+    return dict(made.all())
 
 
 def _moved(
     connection: Connection,
     group: Sequence[Outcome],
-    content_ids: Mapping[bytes, int],
+    contents: _Contents,
+    before: Mapping[int, _Image],
     moved_away: Callable[[str, str], bool],
 ) -> dict[int, int]:
     """New images that are old ones from elsewhere: new id to old id, each old one once."""
-    wanted = [outcome.image_id for outcome in group]
-    new = dict(
-        connection.execute(
-            select(ImageRow.id, ImageRow.uri).where(ImageRow.id.in_(wanted), ImageRow.content_id.is_(None))
-        ).all()
-    )
-    if not new:
+    new = {image_id: image.uri for image_id, image in before.items() if image.content_id is None}
+    if not new or not contents.old:
         return {}
     others = connection.execute(
         select(ImageRow.id, ImageRow.uri, ImageRow.content_id, ImageRow.vanished_at.is_not(None))
-        .where(ImageRow.content_id.in_(content_ids.values()), ImageRow.id.not_in(new))
+        .where(ImageRow.content_id.in_(contents.old), ImageRow.id.not_in(new))
         .order_by(ImageRow.vanished_at.is_(None), ImageRow.id)
     ).all()
     moved: dict[int, int] = {}
     for outcome in group:
-        content = content_ids.get(outcome.digest or b"")
+        content = contents.ids.get(outcome.digest or b"")
         if content is None or outcome.image_id not in new:
             continue
         for old, uri, held, vanished in others:
@@ -258,49 +299,84 @@ def _moved(
     return moved
 
 
-def _add_scores(
-    connection: Connection, model_id: int, group: Sequence[Outcome], content_ids: Mapping[bytes, int]
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Scores:
+    """What a model says of a content, its tags by their ids."""
+
+    tags: Mapping[int, float]
+    labels: Sequence[LabelScore]
+
+
+def _unwritten_scores(
+    connection: Connection, model_id: int, group: Sequence[Outcome], contents: _Contents
+) -> dict[int, _Scores]:
     """The scores of contents that have none yet under this model: the first writer's, whole."""
-    scored = {content_ids[outcome.digest]: outcome for outcome in group if outcome.digest and outcome.labels}
-    have = connection.execute(
-        select(ClassScoreRow.content_id).where(
-            ClassScoreRow.model_id == model_id,
-            ClassScoreRow.rank == 1,
-            ClassScoreRow.content_id.in_(scored),
-        )
-    ).scalars()
-    for content_id in list(have):
-        del scored[content_id]
-    labels = [
-        {
-            "content_id": content_id,
-            "model_id": model_id,
-            "rank": rank,
-            "label_index": label.index,
-            "confidence": label.confidence,
-        }
+    scored = {contents.ids[outcome.digest]: outcome for outcome in group if outcome.digest and outcome.labels}
+    if old := contents.old & scored.keys():
+        have = connection.execute(
+            select(ClassScoreRow.content_id).where(
+                ClassScoreRow.model_id == model_id,
+                ClassScoreRow.rank == 1,
+                ClassScoreRow.content_id.in_(old),
+            )
+        ).scalars()
+        for content_id in have:
+            del scored[content_id]
+    if not scored:
+        return {}
+    tag_ids = dict(connection.execute(select(TagRow.name, TagRow.id)).all())
+    return {
+        content_id: _Scores({tag_ids[tag.tag]: tag.confidence for tag in outcome.tags}, outcome.labels)
         for content_id, outcome in scored.items()
-        for rank, label in enumerate(outcome.labels, start=1)
-    ]
-    tag_ids = _tag_ids(connection, {tag.tag for outcome in scored.values() for tag in outcome.tags})
-    tags = [
-        {
-            "content_id": content_id,
-            "model_id": model_id,
-            "tag_id": tag_ids[tag.tag],
-            "confidence": tag.confidence,
-        }
-        for content_id, outcome in scored.items()
-        for tag in outcome.tags
-    ]
-    insert_numbers(connection, ClassScoreRow, labels)
-    insert_numbers(connection, TagScoreRow, tags)
+    }
 
 
-def _tag_ids(connection: Connection, names: set[str]) -> dict[str, int]:
-    rows = connection.execute(select(TagRow.name, TagRow.id).where(TagRow.name.in_(names)))
-    return dict(rows.all())
+def _fresh(
+    connection: Connection,
+    model_id: int,
+    group: Sequence[Outcome],
+    contents: _Contents,
+    scores: Mapping[int, _Scores],
+    before: Mapping[int, _Image],
+    moved: Mapping[int, int],
+) -> dict[int, Mapping[int, float]]:
+    """The images that can be counted by the scores in hand (:func:`tagger.store.counts.add_new`)."""
+    if not counts.only_live(connection, model_id):
+        return {}
+    new = {
+        image_id
+        for image_id, image in before.items()
+        if image.content_id is None and not image.vanished and not image.spoken_of
+    }
+    return {
+        outcome.image_id: scores[content].tags
+        for outcome in group
+        if outcome.digest and (content := contents.ids[outcome.digest]) in scores
+        if outcome.image_id in new and outcome.image_id not in moved
+    }
+
+
+def _add_scores(connection: Connection, model_id: int, scores: Mapping[int, _Scores]) -> None:
+    insert_numbers(
+        connection,
+        ClassScoreRow,
+        ("content_id", "model_id", "rank", "label_index", "confidence"),
+        [
+            (content_id, model_id, rank, label.index, label.confidence)
+            for content_id, one in sorted(scores.items())
+            for rank, label in enumerate(one.labels, start=1)
+        ],
+    )
+    insert_numbers(
+        connection,
+        TagScoreRow,
+        ("content_id", "model_id", "tag_id", "confidence"),
+        [
+            (content_id, model_id, tag_id, confidence)
+            for content_id, one in sorted(scores.items())
+            for tag_id, confidence in sorted(one.tags.items())
+        ],
+    )
 
 
 def _place(
@@ -311,15 +387,11 @@ def _place(
 ) -> None:
     """Tie images to their contents; merge the moved; mark those that are gone."""
     tied = [
-        {"image": outcome.image_id, "content": content_ids[outcome.digest]}
+        {"id": outcome.image_id, "content_id": content_ids[outcome.digest]}
         for outcome in group
         if outcome.digest is not None and outcome.image_id not in moved
     ]
-    if tied:
-        connection.execute(
-            update(ImageRow).where(ImageRow.id == bindparam("image")).values(content_id=bindparam("content")),
-            tied,
-        )
+    update_rows(connection, ImageRow, "id", tied)
     # Of these the old bytes are gone for certain, and no new ones are known.
     blank = [outcome.image_id for outcome in group if outcome.digest is None and outcome.kind in BYTES_GONE]
     if blank:
@@ -372,35 +444,17 @@ def _finish(
     provenance: Provenance,
 ) -> None:
     """Write the outcomes themselves. A moved image that was finished before stays as it was."""
-    moment = now(connection)
     rows: list[dict[str, Any]] = [
         {
-            "image": moved.get(outcome.image_id, outcome.image_id),
-            "kind": outcome.kind.value,
-            "why": outcome.reason,
-            "content": content_ids.get(outcome.digest) if outcome.digest else None,
-            "ran_on": provenance.engine if outcome.kind.tagged and not outcome.reused else None,
-            "ran_in": provenance.precision if outcome.kind.tagged and not outcome.reused else None,
-            "loaded_by": (outcome.loader or provenance.loader) if not outcome.reused else None,
+            "image_id": moved.get(outcome.image_id, outcome.image_id),
+            "outcome": outcome.kind.value,
+            "reason": outcome.reason,
+            "content_id": content_ids.get(outcome.digest) if outcome.digest else None,
+            "engine": provenance.engine if outcome.kind.tagged and not outcome.reused else None,
+            "precision": provenance.precision if outcome.kind.tagged and not outcome.reused else None,
+            "loader": (outcome.loader or provenance.loader) if not outcome.reused else None,
         }
         for outcome in group
     ]
-    connection.execute(
-        update(TaggingRow)
-        .where(
-            TaggingRow.model_id == model_id,
-            TaggingRow.image_id == bindparam("image"),
-            TaggingRow.outcome.is_(None),
-        )
-        .values(
-            outcome=bindparam("kind"),
-            reason=bindparam("why"),
-            content_id=bindparam("content"),
-            engine=bindparam("ran_on"),
-            precision=bindparam("ran_in"),
-            loader=bindparam("loaded_by"),
-            finished_at=moment,
-            lease_id=None,
-        ),
-        rows,
-    )
+    pending = and_(TaggingRow.model_id == model_id, TaggingRow.outcome.is_(None))
+    update_rows(connection, TaggingRow, "image_id", rows, pending, finished_at=now(connection), lease_id=None)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select, text
 
@@ -18,7 +17,7 @@ from tagger.values import OutcomeKind
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A photo that a search found."""
+    """A tag that holds for a photo."""
 
     image_id: int
     uri: str
@@ -100,20 +99,6 @@ class RunReport:
     run: Run
     outcomes: tuple[tuple[str, int], ...]
     failures: tuple[Failure, ...]
-
-
-def search(connection: Connection, tag: str, min_confidence: float, limit: int | None) -> Iterator[Hit]:
-    """Images with a tag, surest first."""
-    query = (
-        "SELECT image_id, uri, tag, confidence, source, model FROM effective_tags "
-        "WHERE tag = :tag AND confidence >= :least ORDER BY confidence DESC, uri"
-    )
-    values: dict[str, Any] = {"tag": tag, "least": min_confidence}
-    if limit is not None:
-        query += " LIMIT :most"
-        values["most"] = limit
-    for row in connection.execute(text(query), values):
-        yield Hit(*row)
 
 
 def tags(connection: Connection) -> list[TagUse]:

@@ -89,7 +89,16 @@ class ImageRow(Base):
     """A place where an image is or was. Its id outlives moves; ``size`` in bytes."""
 
     __tablename__ = "images"
-    __table_args__ = ({"sqlite_autoincrement": True},)  # an id once given is never given again
+    __table_args__ = (
+        # Few, as a rule: what is present is counted as all but these.
+        Index(
+            "ix_images_vanished",
+            "id",
+            sqlite_where=text("vanished_at IS NOT NULL"),
+            postgresql_where=text("vanished_at IS NOT NULL"),
+        ),
+        {"sqlite_autoincrement": True},  # an id once given is never given again
+    )
     id: Mapped[int] = mapped_column(BigInt, primary_key=True)
     uri: Mapped[str] = mapped_column(Name, unique=True)  # on PostgreSQL by a hash: it may be long
     size: Mapped[int | None] = mapped_column(BigInteger)
@@ -100,7 +109,10 @@ class ImageRow(Base):
 
 
 class ModelRow(Base):
-    """A model version: immutable but for ``live``. ``name`` is ``architecture@fingerprint``."""
+    """A model version: immutable but for ``live``. ``name`` is ``architecture@fingerprint``.
+
+    ``exclusive``: its classes exclude each other, and their confidences add up to 1 (softmax).
+    """
 
     __tablename__ = "models"
     __table_args__ = (
@@ -118,6 +130,7 @@ class ModelRow(Base):
     vocabulary: Mapped[str] = mapped_column(Name)
     fingerprint: Mapped[str] = mapped_column(Name, unique=True)
     floor: Mapped[float] = mapped_column(Double)
+    exclusive: Mapped[bool] = mapped_column(server_default=text("false"))
     live: Mapped[bool]
     added_at: Mapped[datetime] = mapped_column(Moment)
 
@@ -293,6 +306,15 @@ class TaggingRow(Base):
             postgresql_where=text("outcome IS NULL AND deaths > 0"),
         ),
         Index("ix_taggings_model_id_outcome", "model_id", "outcome"),
+        # What failed, by run and the latest first: few, as a rule.
+        Index(
+            "ix_taggings_failures",
+            "run_id",
+            "finished_at",
+            "outcome",
+            sqlite_where=text("outcome NOT IN ('ok', 'empty')"),
+            postgresql_where=text("outcome NOT IN ('ok', 'empty')"),
+        ),
         Index(
             "ix_taggings_lease_id",
             "lease_id",
@@ -320,7 +342,9 @@ class TaggingRow(Base):
 class TagScoreRow(Base):
     """Confidence in a tag, for a content under a model; above the floor; the first writer wins.
 
-    Partitioned by model on PostgreSQL, so that pruning a version is a drop.
+    Partitioned by model on PostgreSQL, so that pruning a version is a drop. Without references, which
+    cost a third of the writing on PostgreSQL: all three are read in the transaction that writes, tags stay
+    for ever, and triggers see to the rest (:mod:`tagger.store.derived`).
     """
 
     __tablename__ = "tag_scores"
@@ -328,19 +352,22 @@ class TagScoreRow(Base):
         Index("ix_tag_scores_search", "tag_id", "model_id", "confidence", "content_id"),
         {"postgresql_partition_by": "LIST (model_id)", "sqlite_with_rowid": False},
     )
-    content_id: Mapped[int] = mapped_column(BigInt, _fk("contents.id"), primary_key=True)
-    model_id: Mapped[int] = mapped_column(_fk("models.id"), primary_key=True)
-    tag_id: Mapped[int] = mapped_column(_fk("tags.id"), primary_key=True)
+    content_id: Mapped[int] = mapped_column(BigInt, primary_key=True)
+    model_id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    tag_id: Mapped[int] = mapped_column(Integer, primary_key=True)
     confidence: Mapped[float] = mapped_column(Double)
 
 
 class ClassScoreRow(Base):
-    """The classifier's own top classes for a content, by rank from 1; the first writer wins."""
+    """The classifier's own top classes for a content, by rank from 1; the first writer wins.
+
+    Without references, as :class:`TagScoreRow`.
+    """
 
     __tablename__ = "class_scores"
     __table_args__ = ({"postgresql_partition_by": "LIST (model_id)", "sqlite_with_rowid": False},)
-    content_id: Mapped[int] = mapped_column(BigInt, _fk("contents.id"), primary_key=True)
-    model_id: Mapped[int] = mapped_column(_fk("models.id"), primary_key=True)
+    content_id: Mapped[int] = mapped_column(BigInt, primary_key=True)
+    model_id: Mapped[int] = mapped_column(Integer, primary_key=True)
     rank: Mapped[int] = mapped_column(Integer, primary_key=True)
     label_index: Mapped[int] = mapped_column(Integer)
     confidence: Mapped[float] = mapped_column(Double)
@@ -350,7 +377,10 @@ class VerdictRow(Base):
     """A person's word on an image and a tag; it outlives every model."""
 
     __tablename__ = "verdicts"
-    __table_args__ = (CheckConstraint("verdict IN ('confirm', 'reject')", name="word"),)
+    __table_args__ = (
+        CheckConstraint("verdict IN ('confirm', 'reject')", name="word"),
+        Index("ix_verdicts_said", "tag_id", "verdict", "image_id"),
+    )
     image_id: Mapped[int] = mapped_column(BigInt, _fk("images.id"), primary_key=True)
     tag_id: Mapped[int] = mapped_column(_fk("tags.id"), primary_key=True)
     verdict: Mapped[str] = mapped_column(Name)

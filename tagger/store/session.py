@@ -151,7 +151,7 @@ class Inquiry:
             with _translated(self._database):
                 connection = self._connection = self._connection or self._connect()
                 answer = question(connection)
-                connection.rollback()  # on PostgreSQL there is nothing to end, and nothing is sent
+                connection.rollback()  # there is nothing to end, and nothing is sent
                 return answer
         except BaseException:
             self.close()
@@ -159,9 +159,9 @@ class Inquiry:
 
     def _connect(self) -> Connection:
         engine = self._database.engine
-        if not self._database.is_sqlite:
-            engine = engine.execution_options(isolation_level="AUTOCOMMIT")
-        return engine.connect().execution_options(tagger_reads=True)
+        if self._database.is_sqlite:
+            return engine.connect().execution_options(tagger_asks=True)
+        return engine.execution_options(isolation_level="AUTOCOMMIT").connect()
 
     def close(self) -> None:
         """Let the connection go."""
@@ -263,8 +263,9 @@ def _sqlite(url: URL) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        reads = connection.get_execution_options().get("tagger_reads")
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+        options = connection.get_execution_options()
+        if not options.get("tagger_asks"):  # a single question needs no transaction
+            connection.exec_driver_sql("BEGIN" if options.get("tagger_reads") else "BEGIN IMMEDIATE")
 
     return engine
 

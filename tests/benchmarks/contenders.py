@@ -119,7 +119,6 @@ def _our_forward(options: argparse.Namespace) -> None:
         size, crop = engine.batch_sizes[-1], spec.preprocessing.crop
         pixels = np.random.default_rng(0).integers(0, 256, (size, crop, crop, 3), np.uint8)
         batch = Batch(tuple(range(size)), pixels)
-        engine.submit(batch).result()  # alone: two first batches at once may lock each other out for ever
         flying = [engine.submit(batch) for _ in range(engine.depth)]
         while True:
             flying.pop(0).result()

@@ -1,0 +1,171 @@
+"""A query as SQL over the tables: what the view ``effective_tags`` says, asked of one image at a time.
+
+Numbers are written into the statements: PostgreSQL then knows how common each tag is, and keeps no
+plan that was made for another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tagger.search.bearings import Bearings, Limits, Live, Tag
+
+SLACK = 1e-3
+"""Probabilities that are added up may come to a little more than 1."""
+
+_ONE = "LIMIT 1 OFFSET 0"
+"""Keeps PostgreSQL from turning a question about one row into a join over the library."""
+
+
+def walk(bearings: Bearings, model: Live, least: float) -> str | None:
+    """The photos that may have the rarest tag by the word of a model, the surest first.
+
+    Columns: image id, URI, then the confidence of each tag, wanted and barred, NULL where it does not
+    hold; then the model that says so of each wanted tag, NULL for a person. Which of them are an answer is
+    told from these, so that nothing is asked twice. Photos of which somebody confirmed any wanted tag are
+    left out: these are :func:`spoken_of`. None where the model does not know the tag.
+    """
+    first, *others = bearings.wanted
+    if model.id not in first.limits:
+        return None
+    limits = first.limits[model.id]
+    columns = ["s.confidence", *_confidences(bearings, (*others, *bearings.barred)), "s.model_id"]
+    columns += [_teller(bearings, tag) for tag in others]
+    surest = "".join(_surer_than(first, model, other) for other in bearings.models)
+    unsaid = "".join(f" AND NOT {_confirmed(tag)}" for tag in bearings.wanted)
+    return (
+        f"SELECT i.id, i.uri, {', '.join(columns)} "
+        "FROM tag_scores s CROSS JOIN images i "  # in this order, for SQLite
+        f"WHERE i.content_id = s.content_id AND s.tag_id = {first.id} AND s.model_id = {model.id} "
+        f"AND s.confidence >= {max(limits.bound, least)!r}{_narrowed(bearings, model, least)} "
+        f"AND i.vanished_at IS NULL{unsaid} AND NOT {_rejected(first)} "
+        f"AND {_holds(first, model, limits)}{surest} ORDER BY s.confidence DESC, s.content_id DESC"
+    )
+
+
+def spoken_of(bearings: Bearings) -> str:
+    """The ids of the images of which somebody confirmed a wanted tag."""
+    tags = ", ".join(str(tag.id) for tag in bearings.wanted)
+    return (
+        "SELECT DISTINCT v.image_id FROM verdicts v JOIN tag_paths p ON p.descendant_id = v.tag_id "
+        f"WHERE p.ancestor_id IN ({tags}) AND v.verdict = 'confirm' ORDER BY v.image_id DESC"
+    )
+
+
+def these(bearings: Bearings, image_ids: Sequence[int]) -> str:
+    """What holds for these images, some hundreds, with the columns of :func:`walk`; the newest first."""
+    columns = [*_confidences(bearings, (*bearings.wanted, *bearings.barred))]
+    columns += [_teller(bearings, tag) for tag in bearings.wanted]
+    ids = ", ".join(map(str, image_ids))
+    return (
+        f"SELECT i.id, i.uri, {', '.join(columns)} FROM images i "
+        f"WHERE i.vanished_at IS NULL AND i.id IN ({ids}) ORDER BY i.id DESC"
+    )
+
+
+def _confidences(bearings: Bearings, tags: Sequence[Tag]) -> list[str]:
+    """The confidence of each tag on image ``i``; NULL where it does not hold."""
+    return [
+        f"CASE WHEN {_rejected(tag)} THEN NULL WHEN {_confirmed(tag)} THEN 1.0 "
+        f"ELSE {_of_models(bearings, tag, 'MAX(w.confidence)')} END"
+        for tag in tags
+    ]
+
+
+def _teller(bearings: Bearings, tag: Tag) -> str:
+    """The id of the model that is the surest of a tag that holds on image ``i``; NULL for a person."""
+    told = (
+        str(bearings.models[0].id)
+        if len(bearings.models) == 1
+        else _of_models(bearings, tag, "w.model_id", " ORDER BY w.confidence DESC, w.model_id LIMIT 1")
+    )
+    return f"CASE WHEN {_confirmed(tag)} THEN NULL ELSE {told} END"
+
+
+def _of_models(bearings: Bearings, tag: Tag, what: str, last: str = "") -> str:
+    said = [
+        "SELECT s.confidence, s.model_id FROM tag_scores s WHERE s.content_id = i.content_id "
+        f"AND s.model_id = {model.id} AND s.tag_id = {tag.id} AND s.confidence >= {limits.bound!r} "
+        f"AND {_holds(tag, model, limits)}"
+        for model in bearings.models
+        if (limits := tag.limits.get(model.id)) is not None
+    ]
+    return f"(SELECT {what} FROM ({' UNION ALL '.join(said)}) w{last})" if said else "NULL"
+
+
+def _narrowed(bearings: Bearings, model: Live, least: float) -> str:
+    """What the other tags leave of the first one's scores, where two cannot both be sure.
+
+    The contents of both ranges are listed and met, which is quicker than to look up each of one (the plus
+    keeps SQLite from that).
+    """
+    first, said = bearings.wanted[0], ""
+    for other in bearings.wanted[1:]:
+        if not bearings.apart(first, other) or model.id not in other.limits:
+            said += f" AND ({' OR '.join(_scored(other, live, least) for live in bearings.models)})"
+            continue
+        low, high = (max(tag.limits[model.id].bound, least) for tag in (first, other))
+        said += (
+            f" AND s.confidence <= {1 - high + SLACK!r} AND +s.content_id IN (SELECT o.content_id "
+            f"FROM tag_scores o WHERE o.tag_id = {other.id} AND o.model_id = {model.id} "
+            f"AND o.confidence >= {high!r} AND o.confidence <= {1 - low + SLACK!r})"
+        )
+    return said
+
+
+def _scored(tag: Tag, model: Live, least: float) -> str:
+    """That the content of score ``s`` has a score for the tag that may count: asked before all else."""
+    limits = tag.limits.get(model.id)
+    if limits is None:
+        return "false"
+    return (
+        f"(SELECT o.confidence FROM tag_scores o WHERE o.content_id = s.content_id AND o.tag_id = {tag.id} "
+        f"AND o.model_id = {model.id}) >= {max(limits.bound, least)!r}"
+    )
+
+
+def _holds(tag: Tag, model: Live, limits: Limits, score: str = "s") -> str:
+    """That a score is over the tag's threshold, or that of a tag below is over its own."""
+    if limits.bound >= limits.threshold:
+        return f"{score}.confidence >= {limits.threshold!r}"
+    return (
+        f"({score}.confidence >= {limits.threshold!r} OR EXISTS (SELECT 1 FROM tag_scores d "
+        f"WHERE d.content_id = {score}.content_id AND d.model_id = {model.id} "
+        f"AND d.confidence >= {limits.bound!r} AND d.confidence >= (SELECT h.threshold FROM thresholds h "
+        f"WHERE h.model_id = {model.id} AND h.tag_id = d.tag_id) "
+        f"AND EXISTS (SELECT 1 FROM tag_paths p WHERE p.ancestor_id = {tag.id} "
+        f"AND p.descendant_id = d.tag_id AND p.depth > 0 {_ONE}) AND NOT {_rejects('d.tag_id')} {_ONE}))"
+    )
+
+
+def _surer_than(tag: Tag, model: Live, other: Live) -> str:
+    """That no other model is surer of score ``s``; of two that are as sure the older one speaks."""
+    limits = tag.limits.get(other.id)
+    if other.id == model.id or limits is None:
+        return ""
+    surer = ">=" if other.id < model.id else ">"
+    return (
+        f" AND NOT EXISTS (SELECT 1 FROM tag_scores n WHERE n.content_id = s.content_id "
+        f"AND n.model_id = {other.id} AND n.tag_id = {tag.id} AND n.confidence {surer} s.confidence "
+        f"AND {_holds(tag, other, limits, 'n')} {_ONE})"
+    )
+
+
+def _rejected(tag: Tag) -> str:
+    return _rejects(str(tag.id))
+
+
+def _rejects(tag_id: str) -> str:
+    """That somebody rejected the tag on image ``i``, or a tag above it."""
+    return (
+        "EXISTS (SELECT 1 FROM verdicts v CROSS JOIN tag_paths up WHERE v.image_id = i.id "
+        f"AND v.verdict = 'reject' AND up.ancestor_id = v.tag_id AND up.descendant_id = {tag_id} {_ONE})"
+    )
+
+
+def _confirmed(tag: Tag) -> str:
+    """That somebody confirmed the tag on image ``i``, or a tag below it."""
+    return (
+        "EXISTS (SELECT 1 FROM verdicts v CROSS JOIN tag_paths down WHERE v.image_id = i.id AND "
+        f"v.verdict = 'confirm' AND down.descendant_id = v.tag_id AND down.ancestor_id = {tag.id} {_ONE})"
+    )

@@ -1,0 +1,1 @@
+"""Searches say what the views say."""
