@@ -48,7 +48,7 @@ def usual_large_images(cores: int) -> int:
     return 200 * cores
 
 
-QUICK = Setting(200, 24, 20, 100, 1, 2, 2.0, 2.0, 1, 1.0)
+QUICK = Setting(200, 64, 20, 100, 1, 2, 2.0, 2.0, 1, 1.0)
 """Shows that all of it runs, and no more."""
 
 

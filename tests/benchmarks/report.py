@@ -205,7 +205,7 @@ def plot(report: Report, path: Path) -> None:
         return
     heights = [1.2 + 0.42 * len(section.rates) for section in shown]
     figure, panels = pyplot.subplots(
-        len(shown), figsize=(10, sum(heights)), height_ratios=heights, squeeze=False, layout="constrained"
+        len(shown), figsize=(12, sum(heights)), height_ratios=heights, squeeze=False, layout="constrained"
     )
     for panel, section in zip(panels[:, 0], shown, strict=True):
         _bars(panel, section)
@@ -241,7 +241,7 @@ def _bars(panel: Any, section: Section) -> None:
             spread.overall, color="#b3452f", linestyle=style, label=f"{name}: {number(spread.overall)}"
         )
     if section.limits:
-        panel.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, fontsize=8, frameon=False)
+        panel.legend(loc="upper right", bbox_to_anchor=(1, -0.08), ncols=2, fontsize=8, frameon=False)
     panel.invert_yaxis()
     panel.margins(x=0.12)
     panel.set_title(section.title, loc="left", fontsize=10)

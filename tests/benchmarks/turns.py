@@ -94,6 +94,8 @@ class Contender:
             self.end()
             self.begin()
         running = self._at_work()
+        if self._done == running.total:
+            raise EndedError(f"{self.name} was through before its turn began: it needs more photos")
         began = time.monotonic()
         send(running.process, signal.SIGCONT)
         self._await_progress_after(began + seconds, running)

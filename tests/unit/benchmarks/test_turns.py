@@ -107,6 +107,19 @@ def test_one_that_is_through_is_started_anew(tmp_path: Path) -> None:
     assert len(factory.started) == 2
 
 
+def test_one_that_had_too_few_images_has_no_rate(tmp_path: Path) -> None:
+    @contextmanager
+    def start() -> Iterator[Running]:
+        process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        try:
+            yield Running(process, lambda: 8, total=8)
+        finally:
+            process.communicate()
+
+    with pytest.raises(EndedError, match="needs more photos"):
+        by_turns([Contender("a", start)], 1, 0.1)
+
+
 def test_one_that_dies_is_named(tmp_path: Path) -> None:
     @contextmanager
     def start() -> Iterator[Running]:
