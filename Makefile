@@ -16,7 +16,7 @@ INSTALL = $(BIN)/python -m pip install -q
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench bench-wants bench-worker fuzz taxonomy clean
+.PHONY: help install demo test lint format bench bench-database bench-wants bench-worker fuzz taxonomy clean
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -66,6 +66,9 @@ bench: $(VENV)/installed-bench ## Measure beside the hardware's limit and timm, 
 
 bench-wants: $(VENV)/installed-tests ## Want a million images: enqueuing, passes, writing, bytes (IMAGES=1000000)
 	@$(BIN)/python -m tests.benchmarks.wants --images $(IMAGES)
+
+bench-database: $(VENV)/installed-tests ## Search and write on made rows, on both databases (IMAGES=1000000)
+	@$(BIN)/python -m tests.benchmarks.database --images $(IMAGES)
 
 bench-worker: $(VENV)/installed-tests ## Does a worker grow over 50,000 photos
 	@$(BIN)/python -m tests.benchmarks.worker

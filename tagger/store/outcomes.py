@@ -63,10 +63,9 @@ def known_contents(
     connection: Connection, model_id: int, digests: Sequence[bytes]
 ) -> dict[bytes, OutcomeKind]:
     """Which of these contents the model has tagged already, and whether it found anything."""
-    sqlite = connection.dialect.name == "sqlite"
-    among = f"IN ({', '.join('?' * len(digests))})" if sqlite else "= ANY(%s)"
-    asked = (model_id, model_id, *digests) if sqlite else (model_id, model_id, list(digests))
-    rows = connection.exec_driver_sql(_KNOWN.format(mark="?" if sqlite else "%s", among=among), asked)
+    mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    asked = _KNOWN.format(mark=mark, digests=", ".join([mark] * len(digests)))
+    rows = connection.exec_driver_sql(asked, (model_id, model_id, *digests))
     return {digest: OutcomeKind.OK if tags else OutcomeKind.EMPTY for digest, tags in rows}
 
 
@@ -74,7 +73,7 @@ _KNOWN = """
     SELECT contents.digest, EXISTS (SELECT 1 FROM tag_scores t
                                     WHERE t.content_id = contents.id AND t.model_id = {mark})
     FROM contents JOIN class_scores s ON s.content_id = contents.id
-    WHERE s.model_id = {mark} AND s.rank = 1 AND contents.digest {among}"""
+    WHERE s.model_id = {mark} AND s.rank = 1 AND contents.digest IN ({digests})"""
 """Asked for nearly every image, and so written for the drivers: SQLAlchemy takes longer over it than the
 database does."""
 

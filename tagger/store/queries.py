@@ -93,7 +93,8 @@ class LibraryStatus:
 class RunReport:
     """A run, what its images came to, and the last of those that failed.
 
-    An image that a later run tagged again is that one's.
+    ``tagged`` is what it counted as it went, ``ok`` and ``empty`` together. A failure that a later run
+    tried again is that one's.
     """
 
     run: Run
@@ -250,19 +251,29 @@ def image_report(connection: Connection, image_id: int) -> ImageReport:
 
 
 def run_report(connection: Connection, run_id: int, failures: int) -> RunReport:
-    """One run; raises :class:`NotFound`. It reads through all taggings: for a person, now and then."""
-    outcome = func.coalesce(TaggingRow.outcome, "pending")
-    outcomes = connection.execute(
-        select(outcome, func.count())
-        .where(TaggingRow.run_id == run_id)
-        .group_by(outcome)
-        .order_by(func.count().desc(), outcome)
+    """One run; raises :class:`NotFound`. Read are what is pending and what failed: the rest went well."""
+    run = find_run(connection, run_id)
+    mine = TaggingRow.run_id == run_id
+    failed = connection.execute(
+        select(TaggingRow.outcome, func.count()).where(_FAILED, mine).group_by(TaggingRow.outcome)
     )
+    pending = connection.execute(
+        select(func.count()).select_from(TaggingRow).where(TaggingRow.outcome.is_(None), mine)
+    ).scalar_one()
+    outcomes = {"tagged": run.done - run.failed, "pending": pending} | {
+        row[0] or "": row[1] for row in failed
+    }
     return RunReport(
-        run=find_run(connection, run_id),
-        outcomes=tuple((row[0], row[1]) for row in outcomes),
-        failures=_failures(connection, failures, TaggingRow.run_id == run_id),
+        run=run,
+        outcomes=tuple(
+            sorted(((kind, n) for kind, n in outcomes.items() if n), key=lambda one: (-one[1], one[0]))
+        ),
+        failures=_failures(connection, failures, mine),
     )
+
+
+_FAILED = text("taggings.outcome NOT IN ('ok', 'empty')")
+"""As the index says it, so that SQLite uses it."""
 
 
 def _failures(connection: Connection, limit: int, which: ColumnElement[bool]) -> tuple[Failure, ...]:
@@ -270,7 +281,7 @@ def _failures(connection: Connection, limit: int, which: ColumnElement[bool]) ->
     rows = connection.execute(
         select(ImageRow.uri, TaggingRow.outcome, TaggingRow.reason)
         .join(TaggingRow, TaggingRow.image_id == ImageRow.id)
-        .where(TaggingRow.outcome.not_in(["ok", "empty"]), which)
+        .where(_FAILED, which)
         .order_by(TaggingRow.finished_at.desc(), ImageRow.id)
         .limit(limit)
     )
@@ -279,28 +290,39 @@ def _failures(connection: Connection, limit: int, which: ColumnElement[bool]) ->
 
 def library_status(connection: Connection, failures: int, runs: int) -> LibraryStatus:
     """The library at a glance, with the last few failures and runs."""
-    present, total = connection.execute(
-        select(func.count().filter(ImageRow.vanished_at.is_(None)), func.count()).select_from(ImageRow)
-    ).one()
-    outcomes = connection.execute(
-        select(
-            ModelRow.name,
-            ModelRow.live,
-            func.coalesce(TaggingRow.outcome, "pending").label("outcome"),
-            func.count(),
-        )
-        .join(ModelRow, ModelRow.id == TaggingRow.model_id)
-        .join(ImageRow, ImageRow.id == TaggingRow.image_id)
-        .where(ImageRow.vanished_at.is_(None))
-        .group_by(ModelRow.name, ModelRow.live, "outcome")
-        .order_by(ModelRow.live.desc(), ModelRow.name, func.count().desc())
-    )
+    gone = ImageRow.vanished_at.is_not(None)
+    total = connection.execute(select(func.count()).select_from(ImageRow)).scalar_one()
+    vanished = connection.execute(select(func.count()).select_from(ImageRow).where(gone)).scalar_one()
     return LibraryStatus(
-        present=present,
-        vanished=total - present,
-        outcomes=tuple((row[0], row[1], row[2], row[3]) for row in outcomes),
+        present=total - vanished,
+        vanished=vanished,
+        outcomes=_outcomes(connection),
         failures=_failures(connection, failures, ImageRow.vanished_at.is_(None)),
         runs=tuple(last_runs(connection, runs, empty=False)),
         workers=tuple(workers(connection)),
         beats=tuple(beats(connection)),
     )
+
+
+def _outcomes(connection: Connection) -> tuple[tuple[str, bool, str, int], ...]:
+    """Present images by (model, live, outcome): all but the vanished, which are few and have an index."""
+    key = (TaggingRow.model_id, TaggingRow.outcome)
+    found = {
+        (model_id, outcome): images
+        for model_id, outcome, images in connection.execute(select(*key, func.count()).group_by(*key))
+    }
+    gone = connection.execute(
+        select(*key, func.count())
+        .join(ImageRow, ImageRow.id == TaggingRow.image_id)
+        .where(ImageRow.vanished_at.is_not(None))
+        .group_by(*key)
+    )
+    for model_id, outcome, images in gone:
+        found[model_id, outcome] -= images
+    models = {row.id: row for row in connection.execute(select(ModelRow.id, ModelRow.name, ModelRow.live))}
+    rows = [
+        (models[model_id].name, models[model_id].live, outcome or "pending", images)
+        for (model_id, outcome), images in found.items()
+        if images
+    ]
+    return tuple(sorted(rows, key=lambda row: (not row[1], row[0], -row[3])))

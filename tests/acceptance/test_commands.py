@@ -30,6 +30,18 @@ def test_search_knows_other_words_and_exits_like_grep(tagger: Tagger, photos: Pa
     assert "did you mean" in tagger("search", "dogg", code=1)
 
 
+def test_a_search_for_several_tags_and_without_some(tagger: Tagger, photos: Path) -> None:
+    tagger("tag", photos)
+    dogs = {hit["uri"] for hit in tagger.json("search", "dog")}
+    assert {hit["uri"] for hit in tagger.json("search", "dog", "animal")} == dogs
+    others = {hit["uri"] for hit in tagger.json("search", "animal", "--not", "puppy")}
+    assert others and not others & dogs
+    assert others | dogs == {hit["uri"] for hit in tagger.json("search", "animal")}
+    assert tagger.json("search", "animal", "--offset", "1") == tagger.json("search", "animal")[1:]
+    assert "with animal without dog" in tagger("search", "animal", "--not", "dog")
+    assert "did you mean" in tagger("search", "animal", "--not", "dogg", code=1)
+
+
 def test_show_tags_and_status(tagger: Tagger, photos: Path) -> None:
     tagger("tag", photos)
     out = tagger("show", photos / "trip" / "domestic_dog.jpg")

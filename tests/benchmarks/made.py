@@ -291,6 +291,10 @@ class Rows:
             ),
             {"images": images},
         )
+        if connection.dialect.name == "postgresql":  # the next ids are those after the copied ones
+            for table in ("contents", "images", "runs"):
+                column = f"pg_get_serial_sequence('{table}', 'id')"
+                connection.execute(text(f"SELECT setval({column}, (SELECT MAX(id) FROM {table}))"))
         connection.execute(text("DELETE FROM stale_tags"))
         copy(connection, "tag_tallies", ("tag_id", "images"), self._tally.items())
 
