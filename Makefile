@@ -16,7 +16,7 @@ INSTALL = $(BIN)/python -m pip install -q
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench bench-wants bench-worker fuzz taxonomy clean
+.PHONY: help install demo test lint format bench bench-wants bench-worker bench-cuda fuzz taxonomy clean
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -65,6 +65,9 @@ bench-wants: $(VENV)/installed-tests ## Want a million images: enqueuing, passes
 
 bench-worker: $(VENV)/installed-tests ## A worker beside tagger tag; by hand with --memory: does it grow
 	@$(BIN)/python -m tests.benchmarks.worker
+
+bench-cuda: $(VENV)/installed-tests ## On a GPU: decoding, forward passes, the whole, what holds it back
+	@$(BIN)/python -m tests.benchmarks.cuda $(if $(filter cpu,$(DEVICE)),--device cpu --images 64)
 
 fuzz: $(VENV)/installed-tests ## Feed broken and hostile bytes to the loader (SECONDS=600)
 	@$(BIN)/python -m tests.fuzz.fuzz --seconds $(SECONDS)
