@@ -16,7 +16,7 @@ INSTALL = $(BIN)/python -m pip install -q
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench bench-database bench-wants bench-worker fuzz taxonomy clean
+.PHONY: help install demo test lint format bench bench-database bench-wants bench-worker bench-cuda fuzz taxonomy clean
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -72,6 +72,9 @@ bench-database: $(VENV)/installed-tests ## Search and write on made rows, on bot
 
 bench-worker: $(VENV)/installed-tests ## Does a worker grow over 50,000 photos
 	@$(BIN)/python -m tests.benchmarks.worker
+
+bench-cuda: $(VENV)/installed-tests ## On a GPU: decoding, forward passes, the whole, what holds it back
+	@$(BIN)/python -m tests.benchmarks.cuda $(if $(filter cpu,$(DEVICE)),--device cpu --images 64)
 
 fuzz: $(VENV)/installed-tests ## Feed broken and hostile bytes to the loader (SECONDS=600)
 	@$(BIN)/python -m tests.fuzz.fuzz --seconds $(SECONDS)

@@ -8,8 +8,10 @@ Markers and segments are those of ITU-T T.81, Annex B.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 _START, _END, _SCAN = 0xD8, 0xD9, 0xDA
 _BASELINE, _PROGRESSIVE = 0xC0, 0xC2
@@ -20,8 +22,10 @@ _ASIDE = frozenset({*range(0xE0, 0xF0), 0xFE})
 
 # Luma's sampling beside chroma's 1 x 1: 4:4:4, 4:2:2, 4:4:0, 4:2:0, 4:1:1.
 _SAMPLINGS = frozenset({0x11, 0x21, 0x12, 0x22, 0x41})
-# The next marker within coded data: there FF is followed by 00, or by the number of a restart.
-_NEXT_MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
+# What follows an FF within coded data and makes no marker of it: 00, the number of a restart, and
+# a further FF, of which the last one counts.
+_CODED = np.zeros(256, bool)
+_CODED[[0x00, *range(0xD0, 0xD8), 0xFF]] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class _Walk:
     jfif: bool = False
     adobe: int | None = None
     scans: int = 0
+    markers: NDArray[np.int64] | None = None
 
     def picture(self) -> PlainJpeg:
         position = 2
@@ -118,13 +123,16 @@ class _Walk:
 
     def _scan(self, start: int, end: int) -> int:
         """The scan's header and its coded data; where the marker behind them stands."""
-        found = _NEXT_MARKER.search(self.data, end)
+        if self.markers is None:
+            self.markers = _markers(self.data, end)
+        behind = int(np.searchsorted(self.markers, end))
         one_scan_of_all = not self.scans and self.data[start + 2] == len(self.components)
-        if found is None or self.size is None or not (self.progressive or one_scan_of_all):
+        if behind == len(self.markers) or self.size is None or not (self.progressive or one_scan_of_all):
             raise _OddError
         self.scans += 1
-        self._keep(_SCAN, start, found.start())
-        return found.start()
+        found = int(self.markers[behind])
+        self._keep(_SCAN, start, found)
+        return found
 
     def _beside(self, marker: int, body: bytes, end: int) -> int:
         """What says how colours are meant is kept, in its shortest form; the rest is left out."""
@@ -140,3 +148,10 @@ class _Walk:
         if len(self.components) == 1:
             return True
         return self.adobe in (None, 1) and self.components == b"\x01\x02\x03"
+
+
+def _markers(data: bytes, start: int) -> NDArray[np.int64]:
+    """Where markers may stand from ``start`` on, in one go: a large photo has ten thousand FF."""
+    content = np.frombuffer(data, np.uint8, offset=start)
+    places = np.flatnonzero(content[:-1] == 0xFF)
+    return places[~_CODED[content[places + 1]]] + start
