@@ -9,6 +9,7 @@ where it has no wheel (Linux on Arm), and for modes that it does not know.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from functools import cache
 
@@ -58,6 +59,7 @@ def _by_cykooz() -> _Resize:
     """Raises ImportError where it is not installed."""
     from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resizer
 
+    own = threading.local()  # a resizer keeps what it works in, and threads must not share that
     filters = {
         Image.Resampling.BILINEAR: ResizeAlg.convolution(FilterType.bilinear),
         Image.Resampling.BICUBIC: ResizeAlg.convolution(FilterType.catmull_rom),
@@ -66,9 +68,9 @@ def _by_cykooz() -> _Resize:
     def fast(image: Picture, size: int, kernel: Image.Resampling, box: Box) -> Picture:
         left, upper, right, lower = box
         part = CropBox(left, upper, right - left, lower - upper)
-        square = Image.new(image.mode, (size, size))
-        # A resizer of its own for each call: it keeps what it works in, and threads must not share that.
-        Resizer().resize_pil(image, square, ResizeOptions(resize_alg=filters[kernel], crop_box=part))
+        square = Image.new(image.mode, (size, size), None)  # not filled before: all of it is written
+        resizer = own.__dict__.get("resizer") or own.__dict__.setdefault("resizer", Resizer())
+        resizer.resize_pil(image, square, ResizeOptions(resize_alg=filters[kernel], crop_box=part))
         return square
 
     return fast
