@@ -31,7 +31,7 @@ from sqlalchemy import text
 
 from tagger.library import versions
 from tagger.library.survey import Survey, survey
-from tagger.sources import Found, Roots, scan
+from tagger.sources import Roots, Stretch, scan
 from tagger.store import migrate
 from tagger.store.catalog import Model
 from tagger.store.session import Database, open_database
@@ -137,7 +137,9 @@ def _find(tree: Path) -> None:
 
 
 def _scan(tree: Path, files: int) -> None:
-    assert sum(isinstance(event, Found) for event in scan(tree, Roots().adding([tree]))) == files
+    assert (
+        sum(len(event) for event in scan(tree, Roots().adding([tree])) if isinstance(event, Stretch)) == files
+    )
 
 
 def _tagger_tag(database: str, tree: Path, files: int) -> None:
