@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 DEMO_DB := demo/tagger.db
 SECONDS ?= 600
 IMAGES ?= 1000000
+FILES ?= 100000
 # Half as many again as there are processors, since many tests wait for servers: 57 % busy with two on two.
 PROCESSES ?= $(shell $(PYTHON) -c 'import os; cores = os.cpu_count() or 1; print(min(4, cores + cores // 2 + cores % 2))')
 
@@ -16,7 +17,7 @@ INSTALL = $(BIN)/python -m pip install -q
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench bench-database bench-wants bench-worker bench-cuda fuzz taxonomy clean
+.PHONY: help install demo test lint format bench bench-database bench-scan bench-wants bench-worker bench-cuda fuzz taxonomy clean
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -63,6 +64,9 @@ format: $(VENV)/installed-tests ## Put the code into its one format
 
 bench: $(VENV)/installed-bench ## Measure beside the hardware's limit and timm, 20 minutes (ARGS="--only small")
 	@$(BIN)/python -m tests.benchmarks.bench $(ARGS)
+
+bench-scan: $(VENV)/installed-tests ## A second look at unchanged files, beside find (FILES=100000)
+	@$(BIN)/python -m tests.benchmarks.scan --files $(FILES)
 
 bench-wants: $(VENV)/installed-tests ## Want a million images: enqueuing, passes, writing, bytes (IMAGES=1000000)
 	@$(BIN)/python -m tests.benchmarks.wants --images $(IMAGES)

@@ -21,6 +21,7 @@ from tagger.sources import (
     ScanEvent,
     ScanOptions,
     Skipped,
+    Stretch,
     Unlisted,
     Whereabouts,
     answer,
@@ -32,11 +33,15 @@ from tagger.sources import (
     scan,
 )
 from tagger.store.catalog import Model, Scope
-from tagger.store.census import Seen, Tally, taking
+from tagger.store.census import Census, Seen, Standing, Tally, taking
 from tagger.store.session import Database
 
 GROUP = 500
-"""Files compared with the store in one transaction."""
+"""Files compared with the store in one transaction, one by one."""
+AT_ONCE = 2000
+"""Files that are passed over by one question, if they are unchanged."""
+_FEW = 50
+"""So many files compared one by one cost as much as a question whether a whole stretch is unchanged."""
 REASONS = 5
 """Refusals that a report names."""
 LOOK_S = 5.0
@@ -97,8 +102,8 @@ def survey(
             whereabouts = Whereabouts(shown(place))
             events = scan(place, roots, ScanOptions(follow_links=follow_links), whereabouts)
             seen = _seen(events, whereabouts, skipped, refused, unlisted)
-            for group in patiently(seen, whereabouts, size=GROUP, quiet=quiet):
-                census.observe(group)
+            for group in patiently(seen, whereabouts, size=AT_ONCE, weight=_files, quiet=quiet):
+                _compare(census, group)
                 watch(census.tally)
         unknown = tuple(place.uri_prefix for place in unlisted)
         census.close(Scope(scope.prefixes, scope.without + unknown))
@@ -218,17 +223,44 @@ def _warning(place: str, state: RootState) -> str:
     )
 
 
+def _files(one: Seen | Stretch) -> int:
+    return len(one) if isinstance(one, Stretch) else 1
+
+
+def _compare(census: Census, group: Sequence[Seen | Stretch]) -> None:
+    """Pass over what is unchanged: all of it at once, else stretch by stretch; the rest one by one."""
+    stretches = [one for one in group if isinstance(one, Stretch)]
+    others = [one for one in group if isinstance(one, Seen)]
+    standing = _standing(census, stretches) if stretches else Standing.UNCHANGED
+    for stretch in stretches if standing is not Standing.UNCHANGED else ():
+        worth = standing is Standing.MIXED and len(stretches) > 1 and len(stretch) > _FEW
+        if not worth or _standing(census, [stretch]) is not Standing.UNCHANGED:
+            others += [Seen(one.uri, one.size, one.mtime_ns) for one in stretch]
+    for start in range(0, len(others), GROUP):
+        census.observe(others[start : start + GROUP])
+
+
+def _standing(census: Census, stretches: Sequence[Stretch]) -> Standing:
+    return census.passes_over(
+        [uri for stretch in stretches for uri in stretch.uris],
+        [size for stretch in stretches for size in stretch.sizes],
+        [mtime_ns for stretch in stretches for mtime_ns in stretch.mtimes_ns],
+    )
+
+
 def _seen(
     events: Iterable[ScanEvent],
     whereabouts: Whereabouts,
     skipped: Counter[str],
     refused: list[Refused],
     unlisted: list[Unlisted],
-) -> Iterator[Seen]:
+) -> Iterator[Seen | Stretch]:
     """The events that deserve a row; the others are counted on the way, and all are signs of life."""
     for event in events:
         whereabouts.signs += 1
         match event:
+            case Stretch():
+                yield event
             case Found(uri, size, mtime_ns):
                 yield Seen(uri, size, mtime_ns)
             case Refused(uri, kind, reason):

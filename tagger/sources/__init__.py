@@ -12,7 +12,7 @@ Nothing here knows what an image is; a file is a name, a size, a time and bytes.
 """
 
 from tagger.sources.addresses import LONGEST, Address, is_address
-from tagger.sources.events import Found, Refused, ScanEvent, Skipped, Unlisted
+from tagger.sources.events import Found, Refused, ScanEvent, Skipped, Stretch, Unlisted
 from tagger.sources.look import look
 from tagger.sources.names import SkipReason, printable
 from tagger.sources.patience import Whereabouts, answer, make_contact, patiently
@@ -34,6 +34,7 @@ __all__ = [
     "ScanOptions",
     "SkipReason",
     "Skipped",
+    "Stretch",
     "Unlisted",
     "Whereabouts",
     "answer",

@@ -60,6 +60,14 @@ _EXTENSIONS: dict[SkipReason, str] = {
 }
 _KIND_OF_EXTENSION = {name: kind for kind, names in _EXTENSIONS.items() for name in names.split()}
 
+# What a library has most of: in none of these names would any of the tables above find a thing. They
+# are spelt out, since each of a million is asked, and comparing without regard to case takes longer.
+_PHOTO = r"\.(?:jpe?g|JPE?G|png|PNG|heic|HEIC|webp|tiff?)"
+is_photo = re.compile(rf"(?!\.|[Aa][Pp]{{2}}[Dd]).+{_PHOTO}", re.DOTALL).fullmatch
+"""Matches a name of which a file is looked at for certain."""
+is_plain_photo = re.compile(rf"(?![Aa][Pp]{{2}}[Dd])[A-Za-z0-9_-][A-Za-z0-9._-]*{_PHOTO}").fullmatch
+"""The same of a name that is its own part of a URI."""
+
 
 def is_passed_over(name: str) -> bool:
     """Whether a file or folder of this name is hidden or a system's own."""

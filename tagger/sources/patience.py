@@ -59,19 +59,21 @@ def patiently(
     whereabouts: Whereabouts,
     *,
     size: int,
+    weight: Callable[[T], int] = lambda item: 1,
     limit_s: float = SILENCE_S,
     quiet: Callable[[str], None] = lambda place: None,
 ) -> Iterator[list[T]]:
     """The same items in the same order, gathered by a thread of its own.
 
-    They come in lists of ``size``, and of fewer where they come slowly and at the end. ``quiet`` is
+    They come in lists of ``size``, and of fewer where they come slowly and at the end; an item counts
+    for its ``weight``. ``quiet`` is
     told the place, twice a second, while nothing is heard from there. Closing the iterator closes
     ``items`` as soon as they answer; what they raise is raised here, behind what came before.
 
     Raises:
         SourceError: no item and no sign came for ``limit_s`` seconds; it names the place.
     """
-    errand = _Errand(items, size)
+    errand = _Errand(items, size, weight)
     threading.Thread(target=errand.run, name="tagger-errand", daemon=True).start()
     silence = _Silence(whereabouts, limit_s)
     try:
@@ -160,16 +162,17 @@ class _Silence:
 class _Errand(Generic[T]):
     """What one thread is sent for, and what it has brought so far.
 
-    With a whole group in hand it rests until the next is waited for: the two would only take turns
-    with the interpreter's lock, thousands of times a second.
+    With a whole group in hand it rests until that is taken: one group is gathered while the other is
+    worked on, which for the most part waits for the database.
     """
 
-    def __init__(self, items: Iterable[T], size: int) -> None:
+    def __init__(self, items: Iterable[T], size: int, weight: Callable[[T], int]) -> None:
         self._items = items
         self._size = size
+        self._weight = weight
         self._brought: list[T] = []
+        self._load = 0
         self._change = threading.Condition()
-        self._awaited = False
         self._unwanted = False
         self._error: BaseException | None = None
         self.ended = False
@@ -187,11 +190,9 @@ class _Errand(Generic[T]):
     def take(self, seconds: float) -> list[T]:
         """A whole group; or whatever there is at the end, or when so much time has passed."""
         with self._change:
-            if not self._brought:
-                self._awaited = True
-                self._change.notify_all()
-            self._change.wait_for(lambda: self.ended or len(self._brought) >= self._size, seconds)
-            taken, self._brought = self._brought, []
+            self._change.wait_for(lambda: self.ended or self._load >= self._size, seconds)
+            taken, self._brought, self._load = self._brought, [], 0
+            self._change.notify_all()
         return taken
 
     def is_over(self) -> bool:
@@ -221,10 +222,10 @@ class _Errand(Generic[T]):
     def _bring(self, item: T) -> bool:
         with self._change:
             self._brought.append(item)
-            if len(self._brought) >= self._size:
-                self._awaited = False
+            self._load += self._weight(item)
+            if self._load >= self._size:
                 self._change.notify_all()
-                self._change.wait_for(lambda: self._unwanted or self._awaited)
+                self._change.wait_for(lambda: self._unwanted or self._load < self._size)
             return not self._unwanted
 
 

@@ -37,7 +37,7 @@ from tagger.sources.patience import answer
 
 # A name becomes the authority of a URI: letters, digits and what needs no escape there.
 _NAMED = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)=(?P<path>.+)", re.DOTALL)
-_PLAIN = re.compile(r"[A-Za-z0-9._~/-]*")
+_is_plain = re.compile(r"[A-Za-z0-9._~/-]*").fullmatch
 
 _ANSWER_S = 10.0
 """Seconds that a web server has for its first word, when it is only asked whether it is there."""
@@ -73,7 +73,7 @@ class Root:
         """The URI of the root itself, without a slash at its end (``root://photos``)."""
         if self.name is not None:
             return f"root://{self.name}"
-        return "file://" + quote_path(self.path).rstrip("/")
+        return "file://" + quote_path(str(self.path)).rstrip("/")
 
     def contains(self, path: Path) -> bool:
         """Whether the absolute ``path`` is this place or lies beneath it."""
@@ -201,7 +201,7 @@ class Roots:
         for candidate in _readings(place):
             root = self.root_of(candidate)
             if root is not None:
-                below = quote_path(candidate.relative_to(root.path))
+                below = quote_path(str(candidate.relative_to(root.path)))
                 return root.uri if below == "." else f"{root.uri}/{below}"
         raise _outside(os.fspath(place))
 
@@ -298,11 +298,10 @@ class Roots:
         raise UnknownRootError(f"no root is called {shown(name)!r} on this machine (TAGGER_ROOTS)")
 
 
-def quote_path(path: Path | str) -> str:
+def quote_path(path: str) -> str:
     """Percent-encode the bytes of a path or name; slashes stay."""
     # Most names need nothing, and a scan asks for each of a million.
-    text = os.fspath(path)
-    return text if _PLAIN.fullmatch(text) else quote_from_bytes(os.fsencode(text))
+    return path if _is_plain(path) else quote_from_bytes(os.fsencode(path))
 
 
 def resolved(path: str | os.PathLike[str], item: str | None = None) -> Path:

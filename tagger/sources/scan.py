@@ -1,13 +1,18 @@
 """A folder as a stream of what was found in it, in constant memory however large it is.
 
-Every entry gives one event. A file that may be an image is :class:`Found`, whatever its extension;
-one that is known not to be is :class:`Skipped`; one that deserves a row but can never be read is
-:class:`Refused`. A folder that cannot be listed is no image and gets no row: it gives
-:class:`Unlisted`, which a command shows as a warning, and which names the URIs of which nothing is
-known now, so that nothing beneath is taken for vanished.
+Every entry gives one event, or is part of one: files that may be images, whatever their extension,
+come some hundred at a time as a :class:`Stretch`, or singly as :class:`Found`; one that is known not
+to be is :class:`Skipped`; one that deserves a row but can never be read is :class:`Refused`. A folder
+that cannot be listed is no image and gets no row: it gives :class:`Unlisted`, which a command shows as
+a warning, and which names the URIs of which nothing is known now, so that nothing beneath is taken for
+vanished.
 
 A file that is named outright, rather than met in a folder, is never skipped. What disappears while
 the scan runs gives no event at all, unless the scanned place itself has gone.
+
+A folder's entries are read some thousand at a time, and these are gone through in the order of their
+URIs, folders included. So a tree with no larger folder comes in the order in which the store has it,
+and whoever compares the two may compare whole stretches.
 
 Links, unless they are followed: a link to a file is found under its own name when it stays inside
 the roots; a link to a folder inside is skipped, since the folder is reached anyway; what leads out
@@ -19,24 +24,42 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
+from time import monotonic
 
 from tagger.errors import SourceError
 from tagger.sources.addresses import Address, is_address
-from tagger.sources.events import SKIPPED, Found, Refused, ScanEvent, Skipped, Unlisted
+from tagger.sources.events import SKIPPED, Found, Refused, ScanEvent, Skipped, Stretch, Unlisted
 from tagger.sources.faults import fault_of
 from tagger.sources.ignore import IgnoreRules, rules_above, rules_in
-from tagger.sources.names import SkipReason, kind_by_extension, printable, skip_by_name, skip_in_library
+from tagger.sources.names import (
+    SkipReason,
+    is_photo,
+    is_plain_photo,
+    kind_by_extension,
+    printable,
+    skip_by_name,
+    skip_in_library,
+)
 from tagger.sources.patience import Whereabouts
 from tagger.sources.regular import NotRegularError, refuse_special
 from tagger.sources.remote import scan_address
 from tagger.sources.roots import Roots, quote_path
 from tagger.values import OutcomeKind
 
-# Each level of folders keeps one descriptor open while its entries stream; deeper than this they
+# Each level of folders keeps two descriptors open while its entries stream; deeper than this they
 # are read to the end first, so that a hostile depth does not use up what the process may open.
-_DEEPEST_OPEN = 64
+_DEEPEST_OPEN = 32
+
+_BLOCK = 10_000
+"""Entries of one folder that are held at a time: some 3 MB."""
+_LONGEST = 500
+"""Files of one stretch."""
+_LONGEST_S = 0.25
+"""Seconds after which a stretch ends: what a slow disk has told is worth having."""
 
 # Characters of a path in a warning: it may have 4096, and all others would drown in it.
 _LONGEST_SHOWN = 400
@@ -61,6 +84,10 @@ class _Folder:
     line: tuple[tuple[int, int], ...] = ()
 
 
+_ENDING = (Refused, _Folder)
+"""What ends a stretch, since the store has something at its place or beneath it."""
+
+
 class _LoopError(Exception):
     """A link has led back into a folder that is being listed."""
 
@@ -71,7 +98,7 @@ def scan(
     options: ScanOptions | None = None,
     whereabouts: Whereabouts | None = None,
 ) -> Iterator[ScanEvent]:
-    """Everything at or beneath ``place``, each entry once, in no promised order.
+    """Everything at or beneath ``place``, each entry once.
 
     ``place`` is a path, an address, or the URI of either. A path is resolved first; it is then a
     file or folder beneath the roots. Permissions, links and
@@ -163,12 +190,9 @@ class _Scan:
         """The events of one folder's entries, and the folders in it that are to be listed."""
         try:
             folder = self._entered(folder)
-            with os.scandir(folder.path) as listing:
-                entries = listing if folder.depth < _DEEPEST_OPEN else iter(list(listing))
-                for entry in entries:
-                    event = self._entry(folder, entry)
-                    if event is not None:
-                        yield event
+            with _listed(folder) as entries:
+                for block in self._blocks(entries):
+                    yield from self._block(folder, block)
         except _LoopError:
             yield SKIPPED[SkipReason.LINK]
         except SourceError as error:
@@ -177,6 +201,44 @@ class _Scan:
             yield from self._gone(error)
         except OSError as error:
             yield from self.unlisted(folder.path, error)
+
+    def _blocks(self, entries: Iterator[os.DirEntry[str]]) -> Iterator[list[os.DirEntry[str]]]:
+        """The entries, some thousand at a time; what came before an error too. A block is to be emptied."""
+        block: list[os.DirEntry[str]] = []
+        try:
+            block.extend(islice(entries, _BLOCK))
+            while block:
+                self.whereabouts.signs += 1
+                yield block
+                block.extend(islice(entries, _BLOCK))
+        except OSError:
+            yield block
+            raise
+
+    def _block(self, folder: _Folder, block: list[os.DirEntry[str]]) -> Iterator[ScanEvent | _Folder]:
+        """The events of some entries, in the order of their URIs; the list is empty then."""
+        ordinary, others = _sorted_out(folder, block)
+        block.clear()
+        stretch, ends = Stretch([], [], []), monotonic() + _LONGEST_S
+        for name in sorted([*ordinary, *others]):
+            event = None
+            entry = ordinary.pop(name, None)
+            if entry is not None and stretch.takes(entry, folder.uri + name):
+                if len(stretch.uris) < _LONGEST and monotonic() < ends:
+                    continue  # as nearly always
+            else:
+                event = self._entry(folder, entry or others.pop(name), name)
+                if isinstance(event, Found):
+                    stretch.add(event.uri, event.size, event.mtime_ns)
+                    event = None
+            if len(stretch.uris) >= _LONGEST or monotonic() > ends or event.__class__ in _ENDING:
+                if stretch.uris:
+                    yield stretch
+                stretch, ends = Stretch([], [], []), monotonic() + _LONGEST_S
+            if event is not None:
+                yield event
+        if stretch.uris:
+            yield stretch
 
     def _entered(self, folder: _Folder) -> _Folder:
         """The folder with its own ignore file read, and itself in line for what is beneath."""
@@ -194,47 +256,52 @@ class _Scan:
         if not os.path.lexists(self.top):
             yield from self.unlisted(self.top, error)
 
-    def _entry(self, folder: _Folder, entry: os.DirEntry[str]) -> ScanEvent | _Folder | None:
+    def _entry(self, folder: _Folder, entry: os.DirEntry[str], below: str) -> ScanEvent | _Folder | None:
+        """What an entry gives; ``below`` is what the folder's URI lacks of its own."""
         name = entry.name
         reason = skip_by_name(name)
         if reason is not None:
             return SKIPPED[reason]
         if entry.is_symlink():
-            return self._link(folder, entry)
+            return self._link(folder, entry, below)
         if entry.is_dir(follow_symlinks=False):
-            return self._folder(folder, entry)
-        return self._file(folder, entry, follow=False)
+            return self._folder(folder, entry, below)
+        return self._file(folder, entry, below, follow=False)
 
     def _file(
-        self, folder: _Folder, entry: os.DirEntry[str], *, follow: bool
+        self, folder: _Folder, entry: os.DirEntry[str], below: str, *, follow: bool
     ) -> Found | Refused | Skipped | None:
         reason = kind_by_extension(entry.name)
-        if reason is None and folder.rules is not None and folder.rules.ignores(entry.path, folder=False):
+        if reason is None and _is_ignored(folder, entry):
             reason = SkipReason.IGNORED
         if reason is not None:
             return SKIPPED[reason]
-        return self.file(entry.path, folder.uri + quote_path(entry.name), follow=follow)
+        return self.file(_path(folder, entry), folder.uri + below, follow=follow)
 
-    def _folder(self, folder: _Folder, entry: os.DirEntry[str]) -> Skipped | _Folder:
+    def _folder(self, folder: _Folder, entry: os.DirEntry[str], below: str) -> Skipped | _Folder:
         reason = skip_in_library(os.path.basename(folder.path), entry.name)  # noqa: PTH119 -- as above
-        if reason is None and folder.rules is not None and folder.rules.ignores(entry.path, folder=True):
+        if (
+            reason is None
+            and folder.rules is not None
+            and folder.rules.ignores(_path(folder, entry), folder=True)
+        ):
             reason = SkipReason.IGNORED
         if reason is not None:
             return SKIPPED[reason]
-        uri = self._named(entry.path) or folder.uri + quote_path(entry.name)
-        return _Folder(entry.path, f"{uri}/", folder.rules, folder.depth + 1, folder.line)
+        uri = self._named(_path(folder, entry)) or folder.uri + below.removesuffix("/")
+        return _Folder(_path(folder, entry), f"{uri}/", folder.rules, folder.depth + 1, folder.line)
 
-    def _link(self, folder: _Folder, entry: os.DirEntry[str]) -> ScanEvent | _Folder | None:
-        uri = folder.uri + quote_path(entry.name)
+    def _link(self, folder: _Folder, entry: os.DirEntry[str], below: str) -> ScanEvent | _Folder | None:
+        uri = folder.uri + below
         try:
             is_folder = stat.S_ISDIR(entry.stat().st_mode)
         except OSError as error:
-            return Refused(uri, *self._broken_link(entry.path, error))
-        if not self._may_lead(entry.path):
-            return Refused(uri, OutcomeKind.OUTSIDE, outside_reason(entry.path))
+            return Refused(uri, *self._broken_link(_path(folder, entry), error))
+        if not self._may_lead(_path(folder, entry)):
+            return Refused(uri, OutcomeKind.OUTSIDE, outside_reason(_path(folder, entry)))
         if not is_folder:
-            return self._file(folder, entry, follow=True)
-        return self._folder(folder, entry) if self.options.follow_links else SKIPPED[SkipReason.LINK]
+            return self._file(folder, entry, below, follow=True)
+        return self._folder(folder, entry, below) if self.options.follow_links else SKIPPED[SkipReason.LINK]
 
     def _broken_link(self, path: str, error: OSError) -> tuple[OutcomeKind, str]:
         if isinstance(error, FileNotFoundError):
@@ -250,6 +317,57 @@ class _Scan:
     def _named(self, path: str) -> str | None:
         """The URI of a named root that stands at ``path`` itself, inside another root."""
         return next((root.uri for root in self.roots.items if root.name and str(root.path) == path), None)
+
+
+@contextmanager
+def _listed(folder: _Folder) -> Iterator[Iterator[os.DirEntry[str]]]:
+    """A folder's entries. Where the system can, they are asked for their facts by their names in the
+    open folder, which spares it the way there from the top."""
+    if folder.depth >= _DEEPEST_OPEN or os.scandir not in os.supports_fd:
+        with os.scandir(folder.path) as listing:
+            yield listing if folder.depth < _DEEPEST_OPEN else iter(list(listing))
+        return
+    opened = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with os.scandir(opened) as listing:
+            yield listing
+    finally:
+        os.close(opened)
+
+
+def _path(folder: _Folder, entry: os.DirEntry[str]) -> str:
+    return os.path.join(folder.path, entry.name)  # noqa: PTH118 -- strings, as in the whole of the scan
+
+
+def _is_ignored(folder: _Folder, entry: os.DirEntry[str], *, is_folder: bool = False) -> bool:
+    return folder.rules is not None and folder.rules.ignores(_path(folder, entry), folder=is_folder)
+
+
+_Entries = dict[str, os.DirEntry[str]]
+"""Entries by what they add to the URI of their folder; a folder's name ends with a slash, as what is
+in it has it."""
+
+
+def _sorted_out(folder: _Folder, block: list[os.DirEntry[str]]) -> tuple[_Entries, _Entries]:
+    """Ordinary photos by their names, on which no rule bears; and all that is to be asked for in turn."""
+    ordinary: _Entries = {}
+    others: _Entries = {}
+    for entry in block:
+        name = entry.name
+        if folder.rules is None and is_plain_photo(name):
+            ordinary[name] = entry
+        elif folder.rules is None and is_photo(name):
+            ordinary[quote_path(name)] = entry
+        else:
+            others[quote_path(name) + ("/" if _is_folder(entry) else "")] = entry
+    return ordinary, others
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:  # met again, and told of, when its turn comes
+        return False
 
 
 def outside_reason(path: str | os.PathLike[str]) -> str:

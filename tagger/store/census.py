@@ -1,8 +1,12 @@
 """Comparing what a scan finds with what the store knows, in constant memory.
 
-A census holds one connection for the length of a scan. What was seen is noted in a temporary
-table, so that a million files need no memory here; whatever lies beneath the scanned places and
-was not seen has vanished when the scan comes to its end.
+A census holds one connection for the length of a scan. What was seen is noted by a byte for each
+id, a megabyte for a million; whatever lies beneath the scanned places and was not seen has vanished
+when the scan comes to its end.
+
+Almost always almost everything is unchanged. So the first question is whether the store has just these
+files from the first URI to the last, as they are, and with nothing to be done: one row of long texts
+answers for hundreds of files, where a row for each would take several times as long.
 """
 
 from __future__ import annotations
@@ -11,14 +15,38 @@ import operator
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
+from enum import Enum, auto
+from functools import cache
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, TextClause, bindparam, select, text, update
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from tagger.store import counts, ledger, outcomes, runs
 from tagger.store.catalog import GROUP, Scope, insert_or_ignore, known_images, within
 from tagger.store.schema import ImageRow, TaggingRow
 from tagger.store.session import Database, now
 from tagger.values import OutcomeKind
+
+_PAGE = 10 * GROUP
+"""Ids looked through in one transaction at the end."""
+_GAPS = 20
+"""Ranges of ids not seen that are looked through by themselves; where there are more, all ids are."""
+_HIGHEST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +82,46 @@ class Tally:
         return Tally(*map(operator.sub, astuple(self), astuple(other)))
 
 
+class _Ids:
+    """A set of ids as a byte for each that there may be."""
+
+    def __init__(self) -> None:
+        self._known = np.zeros(0, np.bool_)
+
+    def add(self, ids: NDArray[np.int64]) -> None:
+        """Note them."""
+        most = int(ids.max(initial=0))
+        if most >= len(self._known):
+            self._known = np.concatenate([self._known, np.zeros(most + 1, np.bool_)])
+        self._known[ids] = True
+
+    def lacking(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those that were not noted."""
+        known = np.zeros(len(ids), np.bool_)
+        within_reach = ids < len(self._known)
+        known[within_reach] = self._known[ids[within_reach]]
+        return ids[~known]
+
+    def gaps(self) -> list[tuple[int, int]]:
+        """From where to where, both included, ids may be lacking: a few ranges that leave none out."""
+        padded = np.concatenate([[True], self._known, [True]])
+        edges = np.flatnonzero(padded[1:] != padded[:-1])
+        if len(edges) > 2 * _GAPS:
+            return [(0, _HIGHEST)]
+        inner = [(int(first), int(end) - 1) for first, end in edges.reshape(-1, 2)]
+        return [*inner, (len(self._known), _HIGHEST)]
+
+
+class Standing(Enum):
+    """What the store knows of some files, asked for all of them at once."""
+
+    UNCHANGED = auto()
+    """All, just as they are; nothing is to be done about any."""
+    MIXED = auto()
+    NEW = auto()
+    """None that it could pass over."""
+
+
 @dataclass(frozen=True, slots=True)
 class Census:
     """One scan's comparison; made by :func:`taking`."""
@@ -63,6 +131,26 @@ class Census:
     retry_failed: bool
     run_id: int | None = None
     tally: Tally = field(default_factory=Tally)
+    _seen: _Ids = field(default_factory=_Ids)
+
+    def passes_over(
+        self, uris: Sequence[str], sizes: Sequence[int | None], mtimes_ns: Sequence[int | None]
+    ) -> Standing:
+        """Note these files, in the order of their URIs, as seen, if they are all that is known from the
+        first to the last, and unchanged, and nothing is to be done about any."""
+        with self.connection.begin():
+            if self.connection.dialect.name == "postgresql":
+                self.connection.execute(_BY_INDEX)
+            known = self.connection.execute(
+                _at_rest(self.retry_failed, self.run_id is not None),
+                {"first": uris[0], "last": uris[-1], "model": self.model_id, "run": self.run_id},
+            ).one()
+        ours = tuple(map(_BETWEEN.join, (uris, map(str, sizes), map(str, mtimes_ns))))
+        if (known.uris, known.sizes, known.mtimes_ns) != ours:
+            return Standing.NEW if known.uris is None else Standing.MIXED
+        self._seen.add(_numbers(known.ids))
+        self.tally.unchanged += len(uris)
+        return Standing.UNCHANGED
 
     def observe(self, group: Sequence[Seen]) -> None:
         """Write down a group of files in one transaction: new, changed, back again, or refused."""
@@ -73,7 +161,7 @@ class Census:
             known = known_images(self.connection, [seen.uri for seen in group])
             fresh = {seen.uri: seen for seen in group if seen.uri not in known}
             ids = {uri: image.id for uri, image in known.items()} | self._add(list(fresh.values()))
-            self._note([ids[seen.uri] for seen in group])
+            self._seen.add(np.array(list(ids.values()), np.int64))
             changed = [
                 seen
                 for seen in group
@@ -95,26 +183,14 @@ class Census:
 
     def close(self, scope: Scope) -> None:
         """Mark what is in ``scope`` and was not seen."""
-        unseen: list[ColumnElement[bool] | TextClause] = [
-            within(scope),
-            ImageRow.vanished_at.is_(None),
-            text("NOT EXISTS (SELECT 1 FROM seen_images s WHERE s.image_id = images.id)"),
-        ]
-        last = 0
-        while True:
-            with self.connection.begin():
-                gone = list(
-                    self.connection.execute(
-                        select(ImageRow.id)
-                        .where(*unseen, ImageRow.id > last)
-                        .order_by(ImageRow.id)
-                        .limit(GROUP)
-                    ).scalars()
-                )
-                self._vanish(gone)
-            if len(gone) < GROUP:
-                return
-            last = gone[-1]
+        for first, last in self._seen.gaps():
+            while first <= last:
+                with self.connection.begin():
+                    present = _numbers(self.connection.execute(_ids(scope, first, last)).scalar())
+                    gone = self._seen.lacking(present).tolist()
+                    for start in range(0, len(gone), GROUP):
+                        self._vanish(gone[start : start + GROUP])
+                first = int(present[-1]) + 1 if len(present) == _PAGE else last + 1
 
     def _add(self, fresh: Sequence[Seen]) -> dict[str, int]:
         if not fresh:
@@ -129,15 +205,6 @@ class Census:
         )
         added = known_images(self.connection, [seen.uri for seen in fresh])
         return {uri: image.id for uri, image in added.items()}
-
-    def _note(self, image_ids: Sequence[int]) -> None:
-        self.connection.execute(
-            text(
-                "INSERT INTO seen_images (image_id) SELECT id FROM images WHERE id IN :ids "
-                "ON CONFLICT DO NOTHING"
-            ).bindparams(bindparam("ids", expanding=True)),
-            {"ids": list(image_ids)},
-        )
 
     def _change(self, ids: Mapping[str, int], changed: Sequence[Seen]) -> None:
         for seen in changed:
@@ -160,8 +227,7 @@ class Census:
     def _judge(self, ids: Mapping[str, int], group: Sequence[Seen]) -> None:
         """Look again at what failed for its place's sake (or all, if asked); settle refusals."""
         found = [ids[seen.uri] for seen in group if seen.refusal is None]
-        failed = [kind for kind in OutcomeKind if not kind.tagged] if self.retry_failed else ledger.PASSING
-        ledger.want_again(self.connection, found, self.model_id, failed, self.run_id)
+        ledger.want_again(self.connection, found, self.model_id, _tried_again(self.retry_failed), self.run_id)
         refusals = {ids[seen.uri]: seen.refusal for seen in group if seen.refusal is not None}
         if not refusals:
             return
@@ -210,9 +276,74 @@ def taking(
     ``retry_failed`` tries every failure again.
     """
     with database.session() as connection:
-        with connection.begin():
-            connection.execute(text("DROP TABLE IF EXISTS seen_images"))
-            connection.execute(text("CREATE TEMPORARY TABLE seen_images (image_id BIGINT PRIMARY KEY)"))
         yield Census(connection, model_id, retry_failed, run_id)
-        with connection.begin():
-            connection.execute(text("DROP TABLE seen_images"))
+
+
+def _tried_again(retry_failed: bool) -> Sequence[OutcomeKind]:
+    """Outcomes that another scan looks at again although the file is the same."""
+    return [kind for kind in OutcomeKind if not kind.tagged] if retry_failed else ledger.PASSING
+
+
+@cache
+def _at_rest(retry_failed: bool, for_run: bool) -> Select[str, str, str, str]:
+    """What is known from URI ``first`` to ``last``, present, and in need of nothing from ``model``.
+
+    In one row. Pending images are in need of nothing but by a ``run`` that is not theirs.
+    """
+    unrest: ColumnElement[bool] = TaggingRow.outcome.in_([kind.value for kind in _tried_again(retry_failed)])
+    rest: ColumnElement[bool] = or_(TaggingRow.outcome.is_(None), ~unrest)
+    if for_run:
+        other = and_(TaggingRow.outcome.is_(None), TaggingRow.run_id.is_distinct_from(bindparam("run")))
+        unrest, rest = or_(unrest, TaggingRow.outcome.is_(None)), and_(rest, ~other)
+    # As a rule no tagging at all is in unrest, which two looks into an index tell; then that of an
+    # image need not be read, only be there.
+    any_unrest = select(TaggingRow.image_id).where(TaggingRow.model_id == bindparam("model"), unrest)
+    own = select(TaggingRow.image_id).where(
+        TaggingRow.image_id == ImageRow.id, TaggingRow.model_id == bindparam("model")
+    )
+    at_rest = or_(and_(~any_unrest.exists(), own.exists()), own.where(rest).exists())
+    rows = (
+        select(ImageRow.id, ImageRow.uri, ImageRow.size, ImageRow.mtime_ns)
+        .where(
+            ImageRow.uri >= bindparam("first"),
+            ImageRow.uri <= bindparam("last"),
+            ImageRow.vanished_at.is_(None),
+            at_rest,
+        )
+        .order_by(ImageRow.uri)
+        .subquery()
+    )
+    return select(
+        func.aggregate_strings(rows.c.uri, _BETWEEN).label("uris"),
+        _listed(rows.c.size).label("sizes"),
+        _listed(rows.c.mtime_ns).label("mtimes_ns"),
+        _listed(rows.c.id).label("ids"),
+    )
+
+
+def _ids(scope: Scope, first: int, last: int) -> Select[str]:
+    """The ids of a page of present images, in their order."""
+    rows = (
+        select(ImageRow.id)
+        .where(within(scope), ImageRow.vanished_at.is_(None), ImageRow.id >= first, ImageRow.id <= last)
+        .order_by(ImageRow.id)
+        .limit(_PAGE)
+        .subquery()
+    )
+    return select(_listed(rows.c.id))
+
+
+# PostgreSQL, which knows little of a growing table, would else read all of it.
+_BY_INDEX = text("SELECT set_config('enable_seqscan', 'off', true)")
+
+_BETWEEN = " "
+"""Stands between the parts of a listing: in no number, and in no URI."""
+
+
+def _listed(column: ColumnElement[Any]) -> ColumnElement[str]:
+    """All values of a column as one text. Both databases add them up in the order of the subquery."""
+    return func.aggregate_strings(cast(column, Text), _BETWEEN)
+
+
+def _numbers(listed: str | None) -> NDArray[np.int64]:
+    return np.fromstring(listed or "", np.int64, sep=_BETWEEN)

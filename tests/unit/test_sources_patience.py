@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tagger.errors import SourceError
-from tagger.sources import Found, Roots, Whereabouts, answer, make_contact, patiently, scan
+from tagger.sources import Roots, Stretch, Whereabouts, answer, make_contact, patiently, scan
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_a_scan_tells_where_it_is(tmp_path: Path) -> None:
     (tmp_path / "a" / "b" / "x.jpg").write_bytes(b"x")
     whereabouts = Whereabouts(str(tmp_path))
     for event in scan(tmp_path, Roots().adding([tmp_path]), None, whereabouts):
-        assert isinstance(event, Found)
+        assert isinstance(event, Stretch)
         assert whereabouts.place == str(tmp_path / "a" / "b")
     assert whereabouts.place == str(tmp_path)
     assert whereabouts.signs >= 3

@@ -36,6 +36,7 @@ from tagger.sources import (
     ScanEvent,
     Skipped,
     SkipReason,
+    Stretch,
     Unlisted,
     is_address,
     look,
@@ -871,9 +872,9 @@ def test_a_place_may_be_given_by_its_uri(memory: None, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
     roots = Roots.parse(["lib=memory://lib/photos", f"disk={tmp_path}"])
     assert Found("root://lib/2019/deep/er/d", 5, None) in list(scan("root://lib/2019", roots))
-    assert [event.uri for event in scan("root://disk", roots) if isinstance(event, Found)] == [
-        "root://disk/a.jpg"
-    ]
+    (stretch,) = scan("root://disk", roots)
+    assert isinstance(stretch, Stretch)
+    assert stretch.uris == ["root://disk/a.jpg"]
     with pytest.raises(OutsideRootsError):
         list(scan("memory://lib/other", roots))
 

@@ -6,6 +6,7 @@ import codecs
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from tagger.sources import (
     ScanOptions,
     Skipped,
     SkipReason,
+    Stretch,
     Unlisted,
     scan,
 )
@@ -36,7 +38,9 @@ def make(base: Path, *names: str) -> None:
 
 
 def events(path: Path, roots: Roots | None = None, *, follow_links: bool = False) -> list[ScanEvent]:
-    return list(scan(path, roots or Roots().adding([path]), ScanOptions(follow_links=follow_links)))
+    """One for each entry."""
+    given = scan(path, roots or Roots().adding([path]), ScanOptions(follow_links=follow_links))
+    return [event for one in given for event in (one if isinstance(one, Stretch) else [one])]
 
 
 def found(path: Path, roots: Roots | None = None, *, follow_links: bool = False) -> set[str]:
@@ -319,14 +323,13 @@ def test_what_vanishes_during_the_scan_harms_nothing(tmp_path: Path) -> None:
     make(tmp_path, *(f"{folder}/{number}.jpg" for folder in "abc" for number in range(3)))
     stream = scan(tmp_path, Roots().adding([tmp_path]))
     first = next(stream)
-    assert isinstance(first, Found)
-    current = Roots().adding([tmp_path]).path_of(first.uri).parent
+    assert isinstance(first, Stretch)
+    assert len(first) == 3
+    current = Roots().adding([tmp_path]).path_of(first.uris[0]).parent
     for folder in tmp_path.iterdir():
         if folder != current:
             shutil.rmtree(folder)
-    rest = list(stream)
-    assert {type(event) for event in rest} == {Found}
-    assert len(rest) == 2
+    assert not list(stream)
 
 
 def test_a_disk_that_goes_away_during_the_scan_is_not_taken_for_empty(tmp_path: Path) -> None:
@@ -354,12 +357,36 @@ def test_a_place_outside_the_roots_cannot_be_scanned(tmp_path: Path) -> None:
         next(scan(tmp_path, Roots().adding([tmp_path / "inside"])))
 
 
-def test_a_scan_streams_and_never_holds_a_folder(tmp_path: Path) -> None:
+def test_a_scan_streams_and_never_holds_a_large_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[scan.__module__], "_BLOCK", 10)
     make(tmp_path, *(f"{number}.jpg" for number in range(50)))
     stream = scan(tmp_path, Roots().adding([tmp_path]))
-    next(stream)
+    first = next(stream)
     make(tmp_path / "later", "x.jpg")
-    assert sum(1 for event in stream if isinstance(event, Found)) >= 49
+    stretches = [event for event in [first, *stream] if isinstance(event, Stretch)]
+    assert max(map(len, stretches)) <= 10
+    assert sum(map(len, stretches)) >= 50
+
+
+def test_photos_come_in_the_order_of_their_uris(tmp_path: Path) -> None:
+    make(
+        tmp_path,
+        "b/2.jpg",
+        "b-1.jpg",
+        "b.jpg",
+        "b0.jpg",
+        "a b.jpg",
+        "ä.jpg",
+        "_.jpg",
+        "x",
+        "b/sub/1.jpg",
+        "B.JPG",
+    )
+    uris = [event.uri for event in events(tmp_path) if isinstance(event, Found)]
+    assert len(uris) == 10
+    assert uris == sorted(uris)
 
 
 def test_depth_is_no_obstacle(tmp_path: Path) -> None:
