@@ -139,10 +139,11 @@ class Census:
         """Note these files, in the order of their URIs, as seen, if they are all that is known from the
         first to the last, and unchanged, and nothing is to be done about any."""
         with self.connection.begin():
-            if self.connection.dialect.name == "postgresql":
+            sqlite = self.connection.dialect.name == "sqlite"
+            if not sqlite:
                 self.connection.execute(_BY_INDEX)
             known = self.connection.execute(
-                _at_rest(self.retry_failed, self.run_id is not None),
+                _at_rest(self.retry_failed, self.run_id is not None, sqlite),
                 {"first": uris[0], "last": uris[-1], "model": self.model_id, "run": self.run_id},
             ).one()
         ours = tuple(map(_BETWEEN.join, (uris, map(str, sizes), map(str, mtimes_ns))))
@@ -285,7 +286,7 @@ def _tried_again(retry_failed: bool) -> Sequence[OutcomeKind]:
 
 
 @cache
-def _at_rest(retry_failed: bool, for_run: bool) -> Select[str, str, str, str]:
+def _at_rest(retry_failed: bool, for_run: bool, sqlite: bool) -> Select[str, str, str, str]:
     """What is known from URI ``first`` to ``last``, present, and in need of nothing from ``model``.
 
     In one row. Pending images are in need of nothing but by a ``run`` that is not theirs.
@@ -295,13 +296,15 @@ def _at_rest(retry_failed: bool, for_run: bool) -> Select[str, str, str, str]:
     if for_run:
         other = and_(TaggingRow.outcome.is_(None), TaggingRow.run_id.is_distinct_from(bindparam("run")))
         unrest, rest = or_(unrest, TaggingRow.outcome.is_(None)), and_(rest, ~other)
-    # As a rule no tagging at all is in unrest, which two looks into an index tell; then that of an
-    # image need not be read, only be there.
-    any_unrest = select(TaggingRow.image_id).where(TaggingRow.model_id == bindparam("model"), unrest)
     own = select(TaggingRow.image_id).where(
         TaggingRow.image_id == ImageRow.id, TaggingRow.model_id == bindparam("model")
     )
-    at_rest = or_(and_(~any_unrest.exists(), own.exists()), own.where(rest).exists())
+    at_rest: ColumnElement[bool] = own.where(rest).exists()
+    if sqlite:
+        # As a rule no tagging at all is in unrest, which a few looks into an index tell; then that of an
+        # image need not be read, only be there. (PostgreSQL would read all there are, to be prepared.)
+        any_unrest = select(TaggingRow.image_id).where(TaggingRow.model_id == bindparam("model"), unrest)
+        at_rest = or_(and_(~any_unrest.exists(), own.exists()), at_rest)
     rows = (
         select(ImageRow.id, ImageRow.uri, ImageRow.size, ImageRow.mtime_ns)
         .where(
