@@ -19,7 +19,7 @@ ARG EXTRAS="--extra raw --extra jxl"
 RUN --mount=type=cache,target=/root/.cache/uv uv pip install --torch-backend cpu $EXTRAS -r pyproject.toml
 
 FROM builder AS dependencies-cuda
-ARG EXTRAS="--extra raw --extra jxl"
+ARG EXTRAS="--extra raw --extra jxl --extra gpu"
 # hadolint ignore=SC2086
 RUN --mount=type=cache,target=/root/.cache/uv uv pip install $EXTRAS -r pyproject.toml
 

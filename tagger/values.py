@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
-if TYPE_CHECKING:  # numpy takes a quarter of a second, and most commands need none
+if TYPE_CHECKING:  # numpy takes a quarter of a second and torch two, and most commands need neither
     import numpy as np
+    import torch
     from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    import torch  # the name of a type alone: nothing here may cost its import
 
 EngineName = Literal["auto", "openvino", "eager", "cuda"]
 """A runtime that can be asked for; ``auto`` is the best that the machine has."""

@@ -31,7 +31,11 @@ def find(connection: Connection, query: Query) -> list[Found]:
     if bearings.is_empty or not all(tag.id for tag in bearings.wanted):
         return []
     best = _Best(query.wanted)
+    if query.wanted == 0:
+        return []
     for candidate in _spoken_of(connection, bearings):
+        if best.beats(1.0):
+            break  # nobody is surer than a person
         if candidate.answers(query.least):
             best.add(candidate)
     for candidate in _walked(connection, bearings, query.least):

@@ -26,8 +26,8 @@ class Stretch:
     """Files of one folder that may be images, in the order of their URIs: one event for some hundred,
     since an object for each of a million costs more than to ask the system for it.
 
-    Nothing else that the scan would give lies between the first and the last, unless the folder is a
-    very large one. The lists are as long as each other, and hold what :class:`Found` holds.
+    Nothing else that the scan would give lies between the first and the last. The lists are as long as
+    each other, and hold what :class:`Found` holds.
     """
 
     uris: list[str]

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -54,8 +54,9 @@ from tagger.values import OutcomeKind
 # are read to the end first, so that a hostile depth does not use up what the process may open.
 _DEEPEST_OPEN = 32
 
-_BLOCK = 10_000
-"""Entries of one folder that are held at a time: some 3 MB."""
+_BLOCK = 200_000
+"""Entries of one folder that are held at a time: some 60 MB. The photos of a larger folder come one by one:
+what of them is in one block is no stretch of the whole."""
 _LONGEST = 500
 """Files of one stretch."""
 _LONGEST_S = 0.25
@@ -191,8 +192,11 @@ class _Scan:
         try:
             folder = self._entered(folder)
             with _listed(folder) as entries:
+                whole = None
                 for block in self._blocks(entries):
-                    yield from self._block(folder, block)
+                    whole = len(block) < _BLOCK if whole is None else False
+                    events = self._block(folder, block)
+                    yield from events if whole else _one_by_one(events)
         except _LoopError:
             yield SKIPPED[SkipReason.LINK]
         except SourceError as error:
@@ -368,6 +372,14 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir(follow_symlinks=False)
     except OSError:  # met again, and told of, when its turn comes
         return False
+
+
+def _one_by_one(events: Iterable[ScanEvent | _Folder]) -> Iterator[ScanEvent | _Folder]:
+    for event in events:
+        if isinstance(event, Stretch):
+            yield from event
+        else:
+            yield event
 
 
 def outside_reason(path: str | os.PathLike[str]) -> str:

@@ -7,7 +7,7 @@ first writer's, whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -132,13 +132,23 @@ def record(
     moved = _moved(connection, group, contents, before, moved_away)
     scores = _unwritten_scores(connection, model_id, group, contents)
     fresh = _fresh(connection, model_id, group, contents, scores, before, moved)
-    with counts.kept_up(connection, [image for image in (*ours, *moved.values()) if image not in fresh]):
+    copies = _copies(connection, scores.keys() & contents.old)
+    touched = {*ours, *moved.values(), *copies} - fresh.keys()
+    with counts.kept_up(connection, sorted(touched)):
         _add_scores(connection, model_id, scores)
         _place(connection, group, contents.ids, moved)
         _finish(connection, model_id, group, contents.ids, moved, provenance)
     counts.add_new(connection, model_id, list(fresh.values()))
     runs.advance(connection, _gains(group, ours))
     return Recorded(frozenset(outcome.image_id for outcome in group), len(moved))
+
+
+def _copies(connection: Connection, content_ids: Collection[int]) -> list[int]:
+    """All images with contents that get their first scores now: what holds for one holds for its copies,
+    whose own outcomes may come in another group."""
+    if not content_ids:
+        return []
+    return list(connection.execute(select(ImageRow.id).where(ImageRow.content_id.in_(content_ids))).scalars())
 
 
 def _still_ours(

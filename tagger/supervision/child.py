@@ -31,6 +31,8 @@ _SPARE_MEMORY = 128 * 2**20
 _KEPT_MEMORY = 128 * 2**20
 """Bytes that may stay with the process after an image: allocators keep some, leaks keep more."""
 _KEPT_FILES = 8
+_TOO_MANY = 1_000_000
+"""Files that are open where no more can be opened."""
 _OUTPUT = 2**20
 """Bytes that this process may write to any file: what decoders print, and no more."""
 
@@ -178,7 +180,10 @@ def _statm() -> int | None:
 
 def _open_files() -> int:
     """How many, more or less: what is opened next gets the lowest number that is free."""
-    lowest = os.dup(0)
+    try:
+        lowest = os.dup(0)
+    except OSError:
+        return _TOO_MANY
     os.close(lowest)
     return lowest
 

@@ -131,12 +131,12 @@ class _Waiting:
 
 def _decode(decoder: Decoder, group: Sequence[_Waiting]) -> None:
     try:
-        found = decoder.decode([each.image for each in group])
+        found = list(zip(group, decoder.decode([each.image for each in group]), strict=True))
     except BaseException as fault:  # carried to the threads that wait
         for each in group:
             each.pixels.set_exception(fault)
         return
-    for each, pixels in zip(group, found, strict=True):
+    for each, pixels in found:
         each.pixels.set_result(pixels)
 
 

@@ -188,3 +188,10 @@ def test_a_tag_that_nobody_knows_is_on_no_photo(database: Database) -> None:
         catalog.register_model(connection, _entry("a", exclusive=True))
         assert find(connection, Query(("unicorn",))) == []
         assert find(connection, Query(("dog", "unicorn"))) == []
+
+
+def test_an_empty_page_is_empty(database: Database) -> None:
+    with database.writing() as connection:
+        Library(connection, 1)
+        assert find(connection, Query(("dog",), limit=1)), "else this shows nothing"
+        assert find(connection, Query(("dog",), limit=0)) == []

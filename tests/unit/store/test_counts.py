@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+from dataclasses import replace
 
 import pytest
 
-from .conftest import TREE, Shelf, outcome
+from tagger.store.census import Seen, taking
+from tagger.values import Outcome, OutcomeKind
+
+from .conftest import ROOT, TREE, Shelf, outcome
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -39,6 +44,27 @@ def test_what_is_new_is_counted_as_the_views_count_it(shelf: Shelf, seed: int) -
     shelf.record(lease, *done[:20])
     shelf.record(lease, *done[20:])
     assert shelf.counts() == shelf.counted()
+
+
+def test_a_copy_counts_from_the_moment_its_content_has_scores(shelf: Shelf) -> None:
+    """Both failed before, and are tried again in different groups."""
+    digest = hashlib.sha256(b"same").digest()
+    shelf.scan("a.jpg", "b.jpg")
+    lease = shelf.lease()
+    failed = [
+        Outcome(ref.image_id, OutcomeKind.UNSUPPORTED, reason="no rawpy", digest=digest)
+        for ref in shelf.claim(lease)
+    ]
+    shelf.record(lease, *failed)
+    shelf.write("DELETE FROM stale_tags")
+    with taking(shelf.database, shelf.model.id, retry_failed=True) as census:
+        census.observe([Seen(f"{ROOT}/{name}", 10, 1) for name in ("a.jpg", "b.jpg")])
+    first, second = shelf.claim(lease)
+    shelf.record(lease, outcome(first.image_id, "same", {"animal": 0.9, "dog": 0.9}))
+    assert shelf.counts() == shelf.counted() == {"animal": 2, "dog": 2}
+    known = outcome(second.image_id, "same", {})
+    shelf.record(lease, replace(known, kind=OutcomeKind.OK, tags=(), labels=(), reused=True))
+    assert shelf.counts() == shelf.counted() == {"animal": 2, "dog": 2}
 
 
 def test_scores_go_with_their_content(shelf: Shelf) -> None:
