@@ -8,7 +8,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """``__version__``, read when it is asked for: importing what reads it takes a tenth of a second."""
+    """``__version__``, read when it is asked for: what reads it takes long to import."""
     if name == "__version__":
         from importlib.metadata import version
 

@@ -251,7 +251,7 @@ def top_labels(
     All at or above ``floor`` (0-1), and ``at_least`` so many however low; ties by class index.
     """
     at_least = min(at_least, probabilities.shape[1])
-    # What the last of them has at least: a partition costs a tenth of sorting a thousand classes.
+    # What the last of them has at least, without sorting a thousand classes.
     least = np.minimum(np.partition(probabilities, -at_least, axis=1)[:, -at_least], floor)
     counts = np.maximum((probabilities >= floor).sum(axis=1), at_least).tolist()
     rows = zip(probabilities, least, counts, strict=True)

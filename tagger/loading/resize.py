@@ -1,10 +1,10 @@
 """The one resampling of a picture, by the fastest code that gives Pillow's own pixels.
 
-Pillow resamples 8-bit pixels without the processor's wide instructions, and takes twice as long for it
-as for decoding a small JPEG. cykooz.resizer (the Rust crate fast_image_resize: SSE4.1, AVX2, Neon) does
-the same sums a dozen times faster. It reaches into Pillow's pictures, whose inside Pillow may change: once
-in a process it has to show that its pixels are Pillow's, and is left alone otherwise. It is left alone too
-where it has no wheel (Linux on Arm), and for modes that it does not know.
+Pillow resamples 8-bit pixels without the processor's wide instructions, and takes longer for it than for
+decoding a small JPEG: 2.1 ms of 3.5. cykooz.resizer (the Rust crate fast_image_resize: SSE4.1, AVX2, Neon)
+does the same sums several times faster. It reaches into Pillow's pictures, whose inside Pillow may
+change: once in a process it has to show that its pixels are Pillow's, and is left alone otherwise. It is
+left alone too where it has no wheel (Linux on Arm), and for modes that it does not know.
 """
 
 from __future__ import annotations
@@ -35,11 +35,6 @@ def resize(image: Picture, size: int, kernel: Image.Resampling, box: Box) -> Pic
     """
     fast = _fast() if image.mode in _MODES else None
     return (fast or _by_pillow)(image, size, kernel, box)
-
-
-def resizes_fast() -> bool:
-    """Whether the fast code is there, and right."""
-    return _fast() is not None
 
 
 def _by_pillow(image: Picture, size: int, kernel: Image.Resampling, box: Box) -> Picture:

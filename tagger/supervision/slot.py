@@ -1,7 +1,7 @@
 """Where a loading process leaves a picture for its watcher: memory that both of them see.
 
-A picture is a hundred times as large as all else that is said about an image. Through the socket it would be
-copied eight times; so it is copied twice.
+A picture is far larger than all else that is said about an image. Through the socket it would be pickled,
+written and read in pieces, and unpickled; so it is copied in and copied out.
 """
 
 from __future__ import annotations

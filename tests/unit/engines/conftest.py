@@ -14,6 +14,7 @@ from torch import nn
 from tagger.engines import Engine, select_engine
 from tagger.engines.cuda import CudaEngine
 from tagger.values import Batch, Preprocessing
+from tests.torch_threads import one_thread  # noqa: F401 -- a fixture for all tests here
 
 SIDE = 8
 CUDA_DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -55,15 +56,6 @@ def by_hand(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     with torch.inference_mode():
         logits: NDArray[np.float32] = torch.cat([network(row[None])[0] for row in rows]).numpy()
     return logits
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """PyTorch's threads wait for each other by spinning: on a busy machine tests take minutes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 OpenEngine = Callable[..., Engine]

@@ -6,7 +6,6 @@ TorchCodec's side for the CPU stands for the GPU where there is none: all but it
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +18,7 @@ from tagger.loading.device import DeviceDecoder, resampling
 from tagger.values import EncodedImage, FileContent, Limits, LoadedImage, LoadFailure, Preprocessing
 from tests.corpus.build import corpus
 from tests.photos import EXAMPLES
+from tests.torch_threads import one_thread  # noqa: F401 -- a fixture for all tests here
 from tests.unit.loading.conftest import (
     PREPROCESSING,
     Load,
@@ -58,15 +58,6 @@ def turned(orientation: int) -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = orientation
     return exif
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """PyTorch's threads wait for each other by spinning: on a busy machine tests take minutes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,15 +11,7 @@ import torch
 from tagger import models
 from tagger.errors import ModelError
 from tagger.models import networks
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """PyTorch's threads wait for each other by spinning: on a busy machine tests take minutes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+from tests.torch_threads import one_thread  # noqa: F401 -- a fixture for all tests here
 
 
 @pytest.mark.parametrize("name", models.names()[:3])
