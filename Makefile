@@ -62,7 +62,7 @@ format: $(VENV)/installed-tests ## Put the code into its one format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/installed-bench ## Measure beside the hardware's limit and timm, 20 minutes (ARGS="--only small")
+bench: $(VENV)/installed-bench ## Measure beside the hardware's limit and timm, half an hour (ARGS="--only small")
 	@$(BIN)/python -m tests.benchmarks.bench $(ARGS)
 
 bench-scan: $(VENV)/installed-tests ## A second look at unchanged files, beside find (FILES=100000)
