@@ -88,9 +88,9 @@ class Stopwatch:
         self.stage: Stage | None = Stage.WAIT
         """Where the image is; None when it is at none, or through."""
 
-    def turn(self, stage: Stage | None) -> None:
-        """One stage is over, if the image was at any, and this one begins."""
-        now = time.monotonic()
+    def turn(self, stage: Stage | None, at: float | None = None) -> None:
+        """One stage is over, if the image was at any, and this one begins: ``at`` that time, or now."""
+        now = time.monotonic() if at is None else at
         if self.stage is not None:
             self._meter.spent(self.stage, now - self._since)
         self.stage, self._since = stage, now

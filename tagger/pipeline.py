@@ -1,9 +1,9 @@
 """References in, outcomes out: load, batch, predict, tag. Knows no SQL.
 
-Threads see to the loading; the caller's thread batches, hands batches to the engine and yields
-outcomes. Every queue is bounded, so memory does not grow with the library. An image's id travels
-with its pixels through every stage, so that no result can land on a neighbour, and every reference
-that goes in comes out exactly once.
+Others see to the loading, in threads of their own; the caller's thread batches, hands batches to the
+engine and yields outcomes. Every queue is bounded, so memory does not grow with the library. An
+image's id travels with its pixels through every stage, so that no result can land on a neighbour, and
+every reference that goes in comes out exactly once.
 
 The same bytes are predicted once: contents that the store knows are passed through, and while a
 content is being worked on its copies wait for it.
@@ -15,10 +15,10 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import copy_context
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Literal, Protocol
 
@@ -26,9 +26,11 @@ import numpy as np
 
 from tagger.engines import Engine, Prediction, activate
 from tagger.errors import EngineError, OutOfMemory
+from tagger.loading import Client, Found
 from tagger.metering import SILENT, Meter, Stage
 from tagger.values import (
     Batch,
+    EncodedImage,
     ImageRef,
     LabelScore,
     LoadedImage,
@@ -51,18 +53,15 @@ class Loading(Protocol):
     """Reads and loads; see :class:`tagger.supervision.Loaders` and ``DeviceLoaders``."""
 
     @property
-    def threads(self) -> int:
-        """How many threads call :meth:`load`."""
+    def room(self) -> int:
+        """How many images should be submitted at one time."""
 
-    def load(
-        self, ref: ImageRef, wanted: Callable[[bytes], bool], since: float | None = None
-    ) -> LoadedImage | LoadFailure | None:
-        """Read the file; any failure is a value. Load it, unless ``wanted``, asked once with the
-        SHA-256 of the bytes, says no: None then. ``since``, by :func:`time.monotonic`, is when the
-        image began to wait for this."""
+    def submit(self, refs: Sequence[ImageRef], client: Client, since: float | None = None) -> None:
+        """Have images read, and loaded if the client wants their content; any failure that is an
+        image's is a value. ``since``, by :func:`time.monotonic`, is when they began to wait for this."""
 
     def abandon(self) -> None:
-        """Make every :meth:`load` under way end soon, with an exception."""
+        """Have every image that is not done fail soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +74,8 @@ class Stages:
     temperature: float
     tags: Callable[[Scores], Sequence[tuple[TagScore, ...]]]
     labels: Callable[[Scores], Sequence[tuple[LabelScore, ...]]]
-    known: Callable[[bytes], OutcomeKind | None]
-    """What a content already came to under this model, by its digest; called from many threads."""
+    known: Callable[[Sequence[bytes]], Sequence[OutcomeKind | None]]
+    """What contents already came to under this model, by their digests; called from many threads."""
     meter: Meter = SILENT
     """Told of the forward passes; what loads has a meter of its own."""
 
@@ -93,14 +92,11 @@ def run(refs: Iterable[ImageRef], stages: Stages) -> Generator[list[Outcome], No
     Raises :class:`EngineError` when the engine fails in a way that a smaller batch does not cure,
     and whatever ``stages.loading`` does.
     """
-    loading = _Threads(stages)
     try:
-        yield from _Flow(stages, loading).outcomes(iter(refs))
+        yield from _Flow(stages, _Arrivals(stages)).outcomes(iter(refs))
     except BaseException:
         stages.loading.abandon()
         raise
-    finally:
-        loading.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,28 +153,29 @@ class _Contents:
             return self.waiting.pop(digest, [])
 
 
-class _Threads:
-    """The threads that see to the loading."""
+class _Arrivals:
+    """What is being loaded, and what of it is through; the client of those that load."""
 
     def __init__(self, stages: Stages) -> None:
-        threads = stages.loading.threads
         self.stages = stages
         self.contents = _Contents()
-        self.done: SimpleQueue[_Loaded | BaseException] = SimpleQueue()
-        self.pool = ThreadPoolExecutor(threads, thread_name_prefix="tagger-load")
         self.running = 0
-        # Enough that no thread waits for work while the engine has two batches in hand.
-        self.room = 2 * threads + stages.engine.batch_sizes[-1]
+        # Enough that nobody waits for work while the engine has two batches in hand.
+        self.room = stages.loading.room + stages.engine.batch_sizes[-1]
+        self._through: SimpleQueue[_Loaded | BaseException] = SimpleQueue()
+        self._met: dict[int, Outcome | _Parked] = {}
+        """By image, what need not be loaded."""
+        self._entered: dict[int, bytes] = {}
+        """By image, the content that it was the first to bring."""
 
-    def start(self, ref: ImageRef) -> None:
-        self.running += 1
-        # In a copy of the caller's context, so that what is logged there says of what run it is.
-        self.pool.submit(copy_context().run, self._work, ref, time.monotonic())
+    def start(self, refs: Sequence[ImageRef]) -> None:
+        self.running += len(refs)
+        self.stages.loading.submit(refs, self, time.monotonic())
 
     def next(self) -> _Loaded | None:
         """The next image that is through, in the order of finishing; None if none is for a while."""
         try:
-            result = self.done.get(timeout=PATIENCE)
+            result = self._through.get(timeout=PATIENCE)
         except Empty:
             return None
         self.running -= 1
@@ -186,43 +183,44 @@ class _Threads:
             raise result
         return result
 
-    def close(self) -> None:
-        self.pool.shutdown(wait=True, cancel_futures=True)
+    def wanted(self, found: Sequence[tuple[ImageRef, bytes]]) -> Sequence[bool]:
+        """All but those whose content is known, or being worked on; see :class:`Client`."""
+        fresh = [(ref, digest) for ref, digest in found if self._is_first(ref, digest)]
+        if fresh:
+            kinds = self.stages.known([digest for _, digest in fresh])
+            for (ref, digest), kind in zip(fresh, kinds, strict=True):
+                if kind is not None:
+                    self._met[ref.image_id] = Outcome(ref.image_id, kind, digest=digest, reused=True)
+        return [ref.image_id not in self._met for ref, _ in found]
 
-    def _work(self, ref: ImageRef, since: float) -> None:
-        try:
-            self.done.put(self._load(ref, since))
-        except BaseException as fault:  # carried to the caller's thread, which raises it
-            self.done.put(fault)
+    def done(self, ref: ImageRef, result: Found) -> None:
+        """See :class:`Client`."""
+        met, entered = self._met.pop(ref.image_id, None), self._entered.pop(ref.image_id, None)
+        if isinstance(result, LoadFailure) and result.digest is None and entered is not None:
+            self._through.put(_Fault(result, self.contents.give_up(entered)))
+            return
+        through = met or result
+        # Nothing is loaded only where the content was met, and nobody has told where a device is.
+        assert through is not None and not isinstance(through, EncodedImage)
+        self._through.put(through)
 
-    def _load(self, ref: ImageRef, since: float) -> _Loaded:
-        met: Outcome | _Parked | None = None
-        entered: bytes | None = None
+    def failed(self, ref: ImageRef, fault: BaseException) -> None:
+        """See :class:`Client`; raised in the caller's thread."""
+        self._through.put(fault)
 
-        def wanted(digest: bytes) -> bool:
-            nonlocal met, entered
-            met, entered = self._meet(ref, digest), digest
-            return met is None
-
-        loaded = self.stages.loading.load(ref, wanted, since)
-        if isinstance(loaded, LoadFailure) and loaded.digest is None and entered is not None:
-            return _Fault(loaded, self.contents.give_up(entered))
-        result = met or loaded
-        assert result is not None  # nothing is loaded only where the content was met
-        return result
-
-    def _meet(self, ref: ImageRef, digest: bytes) -> Outcome | _Parked | None:
-        """What is known of a content, so that it need not be loaded."""
+    def _is_first(self, ref: ImageRef, digest: bytes) -> bool:
         met = self.contents.enter(ref, digest)
-        if met is None and (kind := self.stages.known(digest)) is not None:
-            return Outcome(ref.image_id, kind, digest=digest, reused=True)
-        return met
+        if met is None:
+            self._entered[ref.image_id] = digest
+        else:
+            self._met[ref.image_id] = met
+        return met is None
 
 
 class _Flow:
     """The caller's side: feeds the loading threads, batches what comes, and collects scores."""
 
-    def __init__(self, stages: Stages, loading: _Threads) -> None:
+    def __init__(self, stages: Stages, loading: _Arrivals) -> None:
         self.stages = stages
         self.loading = loading
         self.largest = stages.engine.batch_sizes[-1]
@@ -250,13 +248,16 @@ class _Flow:
         return len(self.ready) >= self.largest or (idle and bool(self.ready))
 
     def _feed(self, refs: Iterator[ImageRef]) -> bool:
-        """Keep the loading threads busy; False when there are no more references."""
-        while self.loading.running < self.loading.room:
-            ref = next(refs, None)
-            if ref is None:
-                return False
-            self.loading.start(ref)
-        return True
+        """Keep those busy that load; False when there are no more references.
+
+        Many at a time, so that small images can be loaded by the handful.
+        """
+        wanted = self.loading.room - self.loading.running
+        if wanted < self.stages.loading.room // 2:
+            return True
+        some = list(islice(refs, wanted))
+        self.loading.start(some)
+        return len(some) == wanted
 
     def _sort(self, result: _Loaded | None) -> list[Outcome]:
         match result:
@@ -268,8 +269,7 @@ class _Flow:
             case LoadFailure():
                 return self.loading.contents.leave(_failed(result))
             case _Fault(failure, copies):
-                for copy in copies:
-                    self.loading.start(copy)
+                self.loading.start(copies)
                 return [_failed(failure)]
             case _Parked() | None:
                 pass  # a copy comes out with the one that it waits for

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # Measured for EfficientNet-Lite0 in f32 on two AVX2 cores, images a second and memory: 161 and
 # 100 MB at 4, 157 and 150 MB at 8, 143 and 250 MB at 16, 137 and 445 MB at 32. What is in work
 # at once should fit into the processor's cache, so longer batches gain nothing.
-_LARGEST: Final = 8
+_LARGEST: Final = 4
 _RUNGS: Final = (1, 8, 32, 128)
 _MEMORY_WORDS: Final = ("bad_alloc", "allocate", "out of memory", "not enough memory")
 
@@ -76,7 +76,7 @@ class OpenVinoEngine(LaneEngine[_Requests]):
         self.precision = _agreed_precision(largest, precision)
         self.device = str(self._core.get_property("CPU", "FULL_DEVICE_NAME"))
         # Two at the least: while one batch is computed, the next is being copied in.
-        depth = max(2, int(largest.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))
+        depth = max(2, int(largest.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) * 2)
         self._lanes = [
             _Requests({size: model.create_infer_request() for size, model in compiled.items()})
             for _ in range(depth)

@@ -1,18 +1,21 @@
 """Which contents a model knows already: asked from many threads, answered in groups.
 
-Every image is asked about as soon as its bytes are hashed, so the question must cost next to nothing.
+Every image is asked about once its bytes are hashed, so the question must cost next to nothing.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
 
 from tagger.store import outcomes
 from tagger.store.session import Database
 from tagger.values import OutcomeKind
+
+_Answer = Future[Sequence[OutcomeKind | None]]
 
 
 class KnownContents:
@@ -25,13 +28,13 @@ class KnownContents:
     def __init__(self, database: Database, model_id: int) -> None:
         self._inquiry = database.inquiry()
         self._model_id = model_id
-        self._waiting: deque[tuple[bytes, Future[OutcomeKind | None]]] = deque()
+        self._waiting: deque[tuple[Sequence[bytes], _Answer]] = deque()
         self._asking = threading.Lock()
 
-    def __call__(self, digest: bytes) -> OutcomeKind | None:
-        """The outcome of these bytes, or None; raises :class:`DatabaseUnavailable`."""
-        answer: Future[OutcomeKind | None] = Future()
-        self._waiting.append((digest, answer))
+    def __call__(self, digests: Sequence[bytes]) -> Sequence[OutcomeKind | None]:
+        """The outcome of each of these bytes, or None; raises :class:`DatabaseUnavailable`."""
+        answer: _Answer = Future()
+        self._waiting.append((digests, answer))
         with self._asking:
             if not answer.done():
                 self._ask([self._waiting.popleft() for _ in range(len(self._waiting))])
@@ -46,13 +49,13 @@ class KnownContents:
         """Let the connection go; nobody may ask any more."""
         self._inquiry.close()
 
-    def _ask(self, waiting: list[tuple[bytes, Future[OutcomeKind | None]]]) -> None:
-        digests = [digest for digest, _ in waiting]
+    def _ask(self, waiting: list[tuple[Sequence[bytes], _Answer]]) -> None:
+        asked = [digest for digests, _ in waiting for digest in digests]
         try:
-            known = self._inquiry(partial(outcomes.known_contents, model_id=self._model_id, digests=digests))
+            known = self._inquiry(partial(outcomes.known_contents, model_id=self._model_id, digests=asked))
         except BaseException as fault:
             for _, answer in waiting:
                 answer.set_exception(fault)
             return
-        for digest, answer in waiting:
-            answer.set_result(known.get(digest))
+        for digests, answer in waiting:
+            answer.set_result([known.get(digest) for digest in digests])

@@ -12,6 +12,15 @@ from tagger.loading.decode import readable_formats
 from tagger.loading.failures import NOT_ENOUGH_MEMORY
 from tagger.loading.handover import handed_over
 from tagger.loading.pillow import PillowLoader
-from tagger.loading.protocol import Loader
+from tagger.loading.protocol import Client, Found, Loader
 
-__all__ = ["NOT_ENOUGH_MEMORY", "Budget", "Loader", "PillowLoader", "handed_over", "readable_formats"]
+__all__ = [
+    "NOT_ENOUGH_MEMORY",
+    "Budget",
+    "Client",
+    "Found",
+    "Loader",
+    "PillowLoader",
+    "handed_over",
+    "readable_formats",
+]

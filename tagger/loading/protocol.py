@@ -1,10 +1,14 @@
-"""What the pipeline asks of a loader."""
+"""What loading promises: to a process that has bytes, and to those who have images loaded elsewhere."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from tagger.values import FileContent, LoadedImage, LoadFailure
+from tagger.values import EncodedImage, FileContent, ImageRef, LoadedImage, LoadFailure
+
+Found = LoadedImage | EncodedImage | LoadFailure | None
+"""What comes of an image; None when it is not wanted."""
 
 
 class Loader(Protocol):
@@ -21,4 +25,20 @@ class Loader(Protocol):
 
     def load(self, file: FileContent) -> LoadedImage | LoadFailure:
         """One picture, upright, uint8 RGB of shape [crop, crop, 3]; or why there is none."""
+        ...
+
+
+class Client(Protocol):
+    """Who has images loaded. Told of each in this order, from the threads that see to the loading."""
+
+    def wanted(self, found: Sequence[tuple[ImageRef, bytes]], /) -> Sequence[bool]:
+        """Which images are to be loaded, by the SHA-256 of their bytes; asked once for each at most."""
+        ...
+
+    def done(self, ref: ImageRef, result: Found, /) -> None:
+        """What came of an image."""
+        ...
+
+    def failed(self, ref: ImageRef, fault: BaseException, /) -> None:
+        """Nothing came of it, through no fault of its own."""
         ...

@@ -7,8 +7,9 @@ child process that has nothing else in hand. One that takes too long is ended an
 three: then it is ``quarantined``. The engine, the database and every other image never notice.
 """
 
+from tagger.supervision.client import AbandonedError
 from tagger.supervision.device import DeviceLoaders
 from tagger.supervision.loaders import Loaders
 from tagger.supervision.messages import Setup
 
-__all__ = ["DeviceLoaders", "Loaders", "Setup"]
+__all__ = ["AbandonedError", "DeviceLoaders", "Loaders", "Setup"]

@@ -1,9 +1,9 @@
-"""The process that reads and loads, one image at a time: ``python -m tagger.supervision.child FD SLOT``.
+"""The process that reads and loads, one image after the other.
 
-It speaks with its watcher over the socket FD, leaves pictures in the memory SLOT, and ends when the socket is
-closed. It makes itself as
-harmless as the system allows before it meets the first file. Its standard input is a pipe on which
-nothing is ever written, and which is closed when the watcher dies.
+Started as ``python -m tagger.supervision.child FD SLOT``, it speaks with its watcher over the socket FD,
+leaves pictures in the memory SLOT, and ends when the socket is closed. It makes itself as harmless as the
+system allows before it meets the first file. Its standard input is a pipe on which nothing is ever
+written, and which is closed when the watcher dies.
 """
 
 from __future__ import annotations
@@ -13,18 +13,34 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any, TypeVar
 
 from tagger.loading import NOT_ENOUGH_MEMORY, PillowLoader, handed_over
 from tagger.sources import prepare, read
-from tagger.supervision.messages import FREE, Done, Job, Known, Need, Purpose, Ready, Setup
+from tagger.supervision.messages import (
+    FREE,
+    SMALL,
+    Declined,
+    Done,
+    Job,
+    Known,
+    Need,
+    Purpose,
+    Ready,
+    Setup,
+    Times,
+)
 from tagger.supervision.slot import Slot
-from tagger.values import EncodedImage, Limits, LoadedImage, LoadFailure
+from tagger.values import EncodedImage, FileContent, ImageRef, Limits, LoadedImage, LoadFailure
+
+_T = TypeVar("_T")
 
 _SPARE_MEMORY = 128 * 2**20
 """What resizing, colours and a decoder's own tables may take beside the file and the picture."""
@@ -44,19 +60,18 @@ def main() -> None:
     setup: Setup = connection.recv()
     slot = Slot(int(sys.argv[2]), setup.preprocessing.crop)
     _die_with_watcher()
-    work = _Work(connection, setup)
+    work = _Work(connection, setup, slot)
     prepare(setup.roots)  # before anything is measured: what it brings along is no image's fault
     _confine(setup.limits)
     before = _Belongings.now()
     with suppress(EOFError, ConnectionError):
         connection.send(Ready())
         while True:
-            job: Job = connection.recv()
-            result = work.load(job)
-            ran_out = isinstance(result, LoadFailure) and result.reason == NOT_ENOUGH_MEMORY
-            if isinstance(result, LoadedImage):
-                result = slot.put(result)
-            connection.send(Done(result, fit=not ran_out and _Belongings.now().are_like(before)))
+            results, times = work.do(connection.recv())
+            ran_out = any(
+                isinstance(each, LoadFailure) and each.reason == NOT_ENOUGH_MEMORY for each in results
+            )
+            connection.send(Done(results, times, fit=not ran_out and _Belongings.now().are_like(before)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,44 +105,115 @@ class _Asking:
         yield
 
 
-class _Work:
-    """One image after another."""
+class _NotForAHandful(BaseException):
+    """An image would have to ask for memory. No error, so that what catches those lets it through."""
 
-    def __init__(self, connection: Connection, setup: Setup) -> None:
+
+_Found = LoadedImage | EncodedImage | LoadFailure | Declined | None
+
+
+class _Work:
+    """One job after another."""
+
+    def __init__(self, connection: Connection, setup: Setup, slot: Slot) -> None:
         self._connection = connection
         self._setup = setup
+        self._slot = slot
+        self._alone = True
         self._loader = PillowLoader(
             setup.preprocessing, setup.limits, memory=_Asking(self, setup.limits.max_memory)
         )
 
-    def load(self, job: Job) -> LoadedImage | EncodedImage | LoadFailure | None:
-        """Read it, ask whether its content is wanted, load it; or hand it on for a device to decode."""
-        file = read(
-            job.ref,
-            self._setup.roots,
-            self._setup.limits,
-            follow_links=self._setup.follow_links,
-            admit=lambda size: self.need(Purpose.FILE, size),
-        )
-        if isinstance(file, LoadFailure):
-            return file
-        encoded = handed_over(file, self._setup.limits, job.device_pixels)
-        if encoded is not None:
-            return encoded
-        return self._loader.load(file) if self._ask(Known(file.digest)) else None
+    def do(self, job: Job) -> tuple[tuple[_Found, ...], tuple[Times, ...]]:
+        """Read, ask whose content is wanted, load it. What the slot says is in hand stays so until the
+        next is: whatever ends this process before it is through was that one's doing."""
+        self._alone = len(job.refs) == 1
+        try:
+            if self._alone:
+                self._slot.in_hand = 0
+                return (self._by_itself(job.refs[0], job.device_pixels),), ()
+            return self._handful(job.refs)
+        finally:
+            self._slot.in_hand = None
 
     def need(self, purpose: Purpose, amount: int) -> None:
         """Wait until there is memory."""
         if amount > FREE:
+            if not self._alone:
+                raise _NotForAHandful
             self._ask(Need(purpose, amount))
 
-    def _ask(self, question: Need | Known) -> bool:
+    def _by_itself(self, ref: ImageRef, device_pixels: int) -> _Found:
+        """Load it, or hand it on for a device to decode."""
+        file = self._read(ref, lambda size: self.need(Purpose.FILE, size))
+        if isinstance(file, LoadFailure):
+            return file
+        encoded = handed_over(file, self._setup.limits, device_pixels)
+        if encoded is not None:
+            return encoded
+        (wanted,) = self._ask(Known((file.digest,)))
+        return self._loaded(0, file) if wanted else None
+
+    def _handful(self, refs: Sequence[ImageRef]) -> tuple[tuple[_Found, ...], tuple[Times, ...]]:
+        """One question about all of them, when they are read."""
+        read = [_timed(self._read_small, place, ref) for place, ref in enumerate(refs)]
+        files = [file for file, _, _ in read]
+        self._slot.in_hand = None
+        wanted = self._ask(
+            Known(tuple(file.digest if isinstance(file, FileContent) else None for file in files))
+        )
+        pairs = zip(files, wanted, strict=True)
+        loaded = [_timed(self._load_small, place, *each) for place, each in enumerate(pairs)]
+        times = tuple((*one[1:], *two[1:]) for one, two in zip(read, loaded, strict=True))
+        return tuple(found for found, _, _ in loaded), times
+
+    def _read_small(self, place: int, ref: ImageRef) -> FileContent | LoadFailure | Declined:
+        if self._slot.is_cut:
+            return Declined()
+        self._slot.in_hand = place
+        try:
+            return self._read(ref, _admit_small)
+        except _NotForAHandful:
+            return Declined()
+
+    def _load_small(self, place: int, file: FileContent | LoadFailure | Declined, wanted: bool) -> _Found:
+        if not isinstance(file, FileContent):
+            return file
+        if not wanted or self._slot.is_cut:
+            return Declined() if wanted else None
+        self._slot.in_hand = place
+        try:
+            found = self._loaded(place, file)
+        except _NotForAHandful:
+            return Declined()
+        ran_out = isinstance(found, LoadFailure) and found.reason == NOT_ENOUGH_MEMORY
+        return Declined() if ran_out else found
+
+    def _read(self, ref: ImageRef, admit: Callable[[int], None]) -> FileContent | LoadFailure:
+        setup = self._setup
+        return read(ref, setup.roots, setup.limits, follow_links=setup.follow_links, admit=admit)
+
+    def _loaded(self, place: int, file: FileContent) -> LoadedImage | LoadFailure:
+        found = self._loader.load(file)
+        return self._slot.put(place, found) if isinstance(found, LoadedImage) else found
+
+    def _ask(self, question: Need | Known) -> Any:
         try:
             self._connection.send(question)
-            answer: bool = self._connection.recv()
+            return self._connection.recv()
         except (EOFError, OSError):
             raise SystemExit from None  # the watcher is gone, and what is under way is nobody's
-        return answer
+
+
+def _admit_small(size: int) -> None:
+    if size > SMALL:
+        raise _NotForAHandful
+
+
+def _timed(work: Callable[..., _T], *arguments: Any) -> tuple[_T, float, float]:
+    """What comes of it, and when it began and ended."""
+    began = time.monotonic()
+    return work(*arguments), began, time.monotonic()
 
 
 def _die_with_watcher() -> None:

@@ -12,14 +12,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-from tagger.loading import Budget
+from tagger.loading import Budget, Client, Found
 from tagger.metering import SILENT, Meter, Stage
-from tagger.supervision.loaders import AbandonedError, Loaders, Wanted
+from tagger.supervision.client import AbandonedError, Submitting
+from tagger.supervision.loaders import Loaders
 from tagger.values import EncodedImage, ImageRef, LoadedImage, LoadFailure, OutcomeKind
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Decoder(Protocol):
         """Pixels on the device, row by row; None for what is refused."""
 
 
-class DeviceLoaders:
+class DeviceLoaders(Submitting):
     """:class:`Loaders`, with JPEGs decoded by ``decoders``, each in a thread of its own.
 
     Args:
@@ -54,7 +54,7 @@ class DeviceLoaders:
         self, loaders: Loaders, decoders: Sequence[Decoder], pixels: int, *, meter: Meter = SILENT
     ) -> None:
         # So many images wait for the device while the processes are busy too.
-        self.threads = loaders.threads + GROUP * len(decoders)
+        self.room = loaders.room + GROUP * len(decoders)
         self._loaders = loaders
         self._name = decoders[0].name
         self._pixels = pixels
@@ -72,24 +72,13 @@ class DeviceLoaders:
         """How many images wait for the device at the moment."""
         return self._line.waiting
 
-    def load(
-        self, ref: ImageRef, wanted: Wanted, since: float | None = None
-    ) -> LoadedImage | LoadFailure | None:
-        """See :meth:`Loaders.load`. The pixels of what the device decoded lie on it."""
-        result = self._loaders.hand_over(ref, wanted, since, device_pixels=self._pixels)
-        if not isinstance(result, EncodedImage):
-            return result
-        began = time.monotonic()
-        pixels = self._line.join(result).result()
-        self._meter.spent(Stage.DEVICE, time.monotonic() - began)
-        if pixels is None:
-            return self._loaded_after_all(ref, result.digest)
-        return LoadedImage(
-            result.image_id, result.digest, result.facts, pixels, result.note, loader=self._name
-        )
+    def submit(self, refs: Sequence[ImageRef], client: Client, since: float | None = None) -> None:
+        """See :meth:`Loaders.submit`. The pixels of what the device decoded lie on it."""
+        onward = _Onward(client, self._line)
+        self._loaders.submit(refs, onward, since, device_pixels=self._pixels)
 
     def abandon(self) -> None:
-        """End what is being loaded; each :meth:`load` under way raises an exception."""
+        """See :meth:`Submitting.abandon`."""
         self._line.close(AbandonedError())
         self._loaders.abandon()
 
@@ -107,37 +96,88 @@ class DeviceLoaders:
     ) -> None:
         self.close()
 
-    def _loaded_after_all(self, ref: ImageRef, digest: bytes) -> LoadedImage | LoadFailure:
-        """What the device refused; the file is read again, since nobody keeps it for that."""
-        loaded = self._loaders.load(ref, lambda found: found == digest)
-        if loaded is not None:
-            return loaded
-        reason = "the file changed while it was tried again; is something writing it?"
-        return LoadFailure(ref.image_id, OutcomeKind.UNREADABLE, reason)
-
     def _serve(self, decoder: Decoder) -> None:
         while group := self._line.take():
             with self._line.room.taking(min(self._pixels, sum(each.image.pixels for each in group))):
-                _decode(decoder, group)
+                self._decode(decoder, group)
+
+    def _decode(self, decoder: Decoder, group: Sequence[_Waiting]) -> None:
+        try:
+            found = list(zip(group, decoder.decode([each.image for each in group]), strict=True))
+        except BaseException as fault:  # carried to the clients
+            for each in group:
+                each.failed(fault)
+            return
+        now = time.monotonic()
+        for each, pixels in found:
+            self._meter.spent(Stage.DEVICE, now - each.since)
+            self._tell(each, pixels)
+
+    def _tell(self, waiting: _Waiting, pixels: torch.Tensor | None) -> None:
+        image, ref = waiting.image, waiting.ref
+        if pixels is not None:
+            loaded = LoadedImage(
+                image.image_id, image.digest, image.facts, pixels, image.note, loader=self._name
+            )
+            waiting.client.done(ref, loaded)
+            return
+        try:  # what was refused is read again, since nobody keeps it for that
+            self._loaders.submit([ref], _AfterAll(waiting.client, image.digest))
+        except AbandonedError as fault:
+            waiting.failed(fault)
+
+
+@dataclass(frozen=True, slots=True)
+class _Onward:
+    """Between the loading processes and who wants the image: what is for the device joins its line."""
+
+    client: Client
+    line: _Line
+
+    def wanted(self, found: Sequence[tuple[ImageRef, bytes]]) -> Sequence[bool]:
+        return self.client.wanted(found)
+
+    def done(self, ref: ImageRef, result: Found) -> None:
+        if isinstance(result, EncodedImage):
+            self.line.join(_Waiting(ref, result, self.client))
+        else:
+            self.client.done(ref, result)
+
+    def failed(self, ref: ImageRef, fault: BaseException) -> None:
+        self.client.failed(ref, fault)
+
+
+@dataclass(frozen=True, slots=True)
+class _AfterAll:
+    """For an image that the device has refused: nobody is asked again whether its content is wanted."""
+
+    client: Client
+    digest: bytes
+
+    def wanted(self, found: Sequence[tuple[ImageRef, bytes]]) -> Sequence[bool]:
+        return [digest == self.digest for _, digest in found]
+
+    def done(self, ref: ImageRef, result: Found) -> None:
+        reason = "the file changed while it was tried again; is something writing it?"
+        changed = LoadFailure(ref.image_id, OutcomeKind.UNREADABLE, reason)
+        self.client.done(ref, changed if result is None else result)
+
+    def failed(self, ref: ImageRef, fault: BaseException) -> None:
+        self.client.failed(ref, fault)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
-    """An image in the line, and what will come of it."""
+    """An image in the line, and who wants it."""
 
+    ref: ImageRef
     image: EncodedImage
-    pixels: Future[torch.Tensor | None] = field(default_factory=Future)
+    client: Client
+    since: float = field(default_factory=time.monotonic)
 
-
-def _decode(decoder: Decoder, group: Sequence[_Waiting]) -> None:
-    try:
-        found = list(zip(group, decoder.decode([each.image for each in group]), strict=True))
-    except BaseException as fault:  # carried to the threads that wait
-        for each in group:
-            each.pixels.set_exception(fault)
-        return
-    for each, pixels in found:
-        each.pixels.set_result(pixels)
+    def failed(self, fault: BaseException) -> None:
+        """Nothing comes of it."""
+        self.client.failed(self.ref, fault)
 
 
 class _Line:
@@ -156,15 +196,14 @@ class _Line:
         """How many images wait at the moment."""
         return len(self._waiting)
 
-    def join(self, image: EncodedImage) -> Future[torch.Tensor | None]:
-        """Wait in line. Raises what it was closed with."""
-        waiting = _Waiting(image)
+    def join(self, waiting: _Waiting) -> None:
+        """Wait in line; fails at once if it is closed."""
         with self._changed:
-            if self._closed is not None:
-                raise self._closed
-            self._waiting.append(waiting)
-            self._changed.notify()
-        return waiting.pixels
+            if self._closed is None:
+                self._waiting.append(waiting)
+                self._changed.notify()
+                return
+        waiting.failed(self._closed)
 
     def take(self) -> list[_Waiting]:
         """The next group, once there is one; none when the line is closed."""
@@ -186,4 +225,4 @@ class _Line:
             waiting, self._waiting = self._waiting, deque()
             self._changed.notify_all()
         for each in waiting:
-            each.pixels.set_exception(fault)
+            each.failed(fault)

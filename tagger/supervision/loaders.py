@@ -1,20 +1,39 @@
-"""All loading processes of a run: who loads what, how long it may take, what becomes of a death."""
+"""All loading processes of a run: who loads what, how long it may take, what becomes of a death.
+
+Images wait in one line. A thread that has a place takes from it what a process may have in hand: one
+image, or a handful of small ones that have done no harm yet, since talking about a small image takes
+nearly as long as loading it. Whatever goes wrong, with a handful too, is settled for the image that was
+in hand; the others rejoin the line, each to be alone from then on.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 from queue import SimpleQueue
 from types import TracebackType
 
 from tagger.errors import LoadingError
-from tagger.loading import Budget
+from tagger.loading import Budget, Client, Found
 from tagger.metering import SILENT, Meter, Stage, Stopwatch
-from tagger.supervision.messages import Done, Job, Known, Need, Purpose, Setup
+from tagger.supervision.client import AbandonedError, Submitting
+from tagger.supervision.messages import (
+    HANDFUL,
+    SMALL,
+    Declined,
+    Done,
+    Job,
+    Known,
+    Need,
+    Purpose,
+    Setup,
+)
 from tagger.supervision.process import Clock, DiedError, LoadingProcess, OverdrawnError, OverdueError
-from tagger.values import DEATHS, EncodedImage, ImageRef, LoadedImage, LoadFailure, OutcomeKind
+from tagger.values import DEATHS, EncodedImage, ImageRef, LoadFailure, OutcomeKind
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,19 +51,9 @@ STARTS = 3
 Places = SimpleQueue[None]
 """One item for each image more that may be loaded now; a semaphore, but one that is not made of Python."""
 
-Wanted = Callable[[bytes], bool]
-"""Whether the content of this SHA-256 is to be loaded."""
 
-Result = LoadedImage | EncodedImage | LoadFailure | None
-"""What comes of an image; None when it is not wanted."""
-
-
-class AbandonedError(Exception):
-    """The run was given up while this image was being loaded."""
-
-
-class Loaders:
-    """Loads in ``processes`` child processes; :meth:`load` is called from :attr:`threads` threads.
+class Loaders(Submitting):
+    """Loads in ``processes`` child processes.
 
     Args:
         setup: how images are read and loaded.
@@ -67,10 +76,14 @@ class Loaders:
         *,
         meter: Meter = SILENT,
     ) -> None:
-        self.threads = processes + max(SPARE, processes)
+        threads = processes + max(SPARE, processes)
+        self.room = 2 * HANDFUL * processes
+        """How many images should be submitted at one time so that no process waits for one."""
         self._setup = setup
+        self._processes = processes
         self._on_death = on_death
         self._meter = meter
+        self._line = _Line(processes)
         self._places: Places = SimpleQueue()
         for _ in range(processes):
             self._places.put(None)
@@ -82,72 +95,50 @@ class Loaders:
         self._busy: set[LoadingProcess] = set()
         self._abandoned = False
         self._idle: list[LoadingProcess] = []
+        self._threads: list[threading.Thread] = []
         try:
             # They come up while the caller makes its engine ready.
             for _ in range(processes):
                 self._idle.append(LoadingProcess(setup))
+            for number in range(threads):
+                self._start_thread(number)
         except BaseException:
             self.close()
             raise
 
-    def load(
-        self, ref: ImageRef, wanted: Wanted, since: float | None = None
-    ) -> LoadedImage | LoadFailure | None:
-        """Read one image, and load it unless ``wanted`` says no; None then.
+    def submit(
+        self,
+        refs: Sequence[ImageRef],
+        client: Client,
+        since: float | None = None,
+        *,
+        device_pixels: int = 0,
+    ) -> None:
+        """Have images read, and loaded if their content is wanted; the client is told what came of each.
 
-        ``wanted`` is called at most once, with the SHA-256 of the bytes. ``since``, by
-        :func:`time.monotonic`, is when the image began to wait; now if None. Failures beside those of
-        reading and loading: ``timeout``, ``unreadable`` when it was the reading that took too long,
-        and ``quarantined``.
+        ``since``, by :func:`time.monotonic`, is when they began to wait; now if None. A plain JPEG of
+        up to ``device_pixels`` comes as it is stored. Failures beside those of reading and loading:
+        ``timeout``, ``unreadable`` when it was the reading that took too long, and ``quarantined``.
 
         Raises:
-            LoadingError: no process can be started.
             AbandonedError: :meth:`abandon` was called.
         """
-        result = self.hand_over(ref, wanted, since, device_pixels=0)
-        assert not isinstance(result, EncodedImage)  # there is no device
-        return result
-
-    def hand_over(self, ref: ImageRef, wanted: Wanted, since: float | None, *, device_pixels: int) -> Result:
-        """The same, but a plain JPEG of up to ``device_pixels`` comes as it is stored."""
-        once = _Once(ref, wanted, Stopwatch(self._meter, since))
-        result = self._load(Job(ref, device_pixels), once)
-        if isinstance(result, EncodedImage):
-            once.watch.stage = None  # it is loaded by the device, and told of from there
-        once.watch.turn(None)
-        return result
-
-    def _load(self, job: Job, once: _Once) -> Result:
-        """Try until it is loaded, or has done enough harm."""
-        ref = job.ref
-        cause, deaths, overdrawn = "an earlier run", ref.deaths, False
-        with _Place(self._places) as place:
-            while deaths < DEATHS:
-                # The last time with all memory for itself, so that it was not the others who used
-                # it up; and so with what needs more than its header says.
-                alone = overdrawn or deaths + 1 == DEATHS
-                try:
-                    return self._attempt(job, once, place, alone=alone)
-                except OverdrawnError:
-                    overdrawn = True
-                except DiedError as death:
-                    cause, deaths = str(death), deaths + 1
-                    self._lost(cause, ref)
-                    if deaths < DEATHS:
-                        self._on_death(ref)
-        reason = f"loading it killed the process that did, {DEATHS} times; the last by {cause}"
-        return once.failure(OutcomeKind.QUARANTINED, reason)
+        self._line.join([_Errand(ref, client, Stopwatch(self._meter, since), device_pixels) for ref in refs])
 
     def abandon(self) -> None:
-        """End what is being loaded; each :meth:`load` under way raises :class:`AbandonedError`."""
+        """End what is being loaded; of each image that is not done the client is told so."""
         with self._lock:
             self._abandoned = True
             for process in self._busy:
                 process.kill()
+        for errand in self._line.close():
+            errand.failed(AbandonedError())
 
     def close(self) -> None:
-        """End all processes."""
+        """End all processes and threads."""
         self.abandon()
+        for thread in self._threads:
+            thread.join()
         with self._lock:
             idle, self._idle = self._idle, []
         for process in idle:
@@ -161,48 +152,99 @@ class Loaders:
     ) -> None:
         self.close()
 
-    def _attempt(self, job: Job, once: _Once, place: _Place, *, alone: bool) -> Result:
-        """One process, one image.
+    # -- threads --------------------------------------------------------------------------
 
-        Raises :class:`DiedError` when it did not survive it, :class:`OverdrawnError` when it is to
-        be tried ``alone``.
-        """
+    def _start_thread(self, number: int) -> None:
+        thread = threading.Thread(target=self._serve, name=f"tagger-load-{number}", daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _serve(self) -> None:
+        """Keep a place for as long as what is loaded there does not take too long."""
+        while True:
+            with _Place(self._places) as place:
+                while place.held:
+                    if not (errands := self._line.take()):
+                        return
+                    # What is logged says of what run it is, as the caller's own lines do.
+                    errands[0].context.copy().run(self._see_to, _Hand(errands, place, self._line))
+
+    def _see_to(self, hand: _Hand) -> None:
+        """One job; whatever comes of it, each image is done, or failed, or in the line again."""
+        try:
+            if errand := hand.condemned:
+                errand.done(_quarantined(errand, "an earlier run"))
+            else:
+                self._try(hand)
+        except BaseException as fault:  # carried to the client
+            hand.fail(fault)
+
+    def _try(self, hand: _Hand) -> None:
+        try:
+            done = self._attempt(hand)
+        except OverdueError:
+            self._time_out(hand)
+        except OverdrawnError:
+            if errand := hand.culprit:
+                errand.overdrawn = True
+        except DiedError as death:
+            self._count_death(hand, str(death))
+        else:
+            hand.settle(done)
+        hand.rejoin()
+
+    def _time_out(self, hand: _Hand) -> None:
         limit = self._setup.limits.max_seconds
-        once.begin()
-        with _Share(self._budgets, place, lambda: self._abandoned) as share:
-            if alone:
+        if errand := hand.culprit:
+            self._meter.timed_out()
+            _LOG.info("image took longer than %g seconds", limit, extra={"image": errand.ref.image_id})
+            errand.done(_overdue(errand, limit))
+
+    def _count_death(self, hand: _Hand, cause: str) -> None:
+        errand = hand.culprit
+        self._lost(cause, errand.ref if errand else None)
+        if errand is None:
+            return
+        errand.deaths += 1
+        if errand.deaths < DEATHS:
+            self._on_death(errand.ref)
+        else:
+            errand.done(_quarantined(errand, cause))
+
+    def _attempt(self, hand: _Hand) -> Done:
+        """One process, one job.
+
+        Raises :class:`DiedError` when it did not survive it, :class:`OverdueError`, or
+        :class:`OverdrawnError` when an image is to be tried with all memory there is.
+        """
+        hand.begin()
+        with _Share(self._budgets, hand.place, lambda: self._abandoned) as share:
+            if hand.needs_all_memory:
                 share.take_all()
-            process = self._take(job)
-            once.begun()
+            process = self._take(hand.job)
+            hand.begun(process)
             try:
-                done = self._conversation(process, once, Clock(limit, SLOW_SECONDS, place.leave), share)
-            except OverdueError:
-                self._drop(process)
-                self._meter.timed_out()
-                _LOG.info("image took longer than %g seconds", limit, extra={"image": job.ref.image_id})
-                return _overdue(once, limit)
+                clock = Clock(self._setup.limits.max_seconds, SLOW_SECONDS, hand.slow)
+                done = self._conversation(process, hand, clock, share)
             except BaseException:
+                hand.ended()
                 self._drop(process)
                 raise
             self._give_back(process) if done.fit else self._drop(process)
-        result = done.result
-        if isinstance(result, EncodedImage) and not once(result.digest):
-            result = None
-        if once.changed:
-            reason = "the file changed while it was tried again; is something writing it?"
-            return once.failure(OutcomeKind.UNREADABLE, reason)
-        return result
+        return done
 
-    def _conversation(self, process: LoadingProcess, once: _Once, clock: Clock, share: _Share) -> Done:
+    def _conversation(self, process: LoadingProcess, hand: _Hand, clock: Clock, share: _Share) -> Done:
         """Answer what the process asks until it is through."""
         while True:
             match process.receive(clock, share.allowed()):
                 case Need(purpose, amount):
                     share.take(purpose, amount)
                     process.send(True)
-                case Known(digest):
-                    process.send(once(digest))
-                case Done() as done:
+                case Known(digests) if len(digests) == len(hand.job.refs):
+                    answers = hand.answers(digests)
+                    process.cut(off=False)
+                    process.send(answers)
+                case Done() as done if len(done.results) == len(hand.job.refs):
                     return done
                 case other:
                     raise DiedError(f"it talks nonsense: {type(other).__name__}")
@@ -210,9 +252,9 @@ class Loaders:
     # -- processes ------------------------------------------------------------------------
 
     def _take(self, job: Job) -> LoadingProcess:
-        """A process that has begun with the image.
+        """A process that has begun with the job.
 
-        One that died while it was idle, or while it came up, is no fault of this image: the next is
+        One that died while it was idle, or while it came up, is no fault of this job: the next is
         taken, until too many in a row do not come up.
         """
         failures = 0
@@ -263,45 +305,250 @@ class Loaders:
             raise AbandonedError
 
 
-class _Once:
-    """Asks ``wanted`` about a content once, however often its image is tried; and so with what the
-    meter is told: what an image costs that is tried again is all there, in the stage that it was at."""
+class _Errand:
+    """An image on its way, until its client is told what came of it.
 
-    def __init__(self, ref: ImageRef, wanted: Wanted, watch: Stopwatch) -> None:
-        self._image_id = ref.image_id
-        self._wanted = wanted
+    Its client is asked about its content once, however often it is tried; and so with what the meter
+    is told: what an image costs that is tried again is all there, in the stage that it was at.
+    """
+
+    __slots__ = (
+        "alone", "asked", "changed", "client", "context", "deaths", "device_pixels", "digest",
+        "is_told", "is_wanted", "overdrawn", "ref", "watch",
+    )  # fmt: skip
+
+    def __init__(self, ref: ImageRef, client: Client, watch: Stopwatch, device_pixels: int) -> None:
+        self.ref = ref
+        self.client = client
         self.watch = watch
+        self.device_pixels = device_pixels
+        self.context = copy_context()
+        self.deaths = ref.deaths
+        self.alone = bool(ref.deaths or device_pixels or ref.size is None or ref.size > SMALL)
+        self.overdrawn = False
         self.digest: bytes | None = None
+        self.is_wanted = True
+        self.is_told = False
         self.asked = False
         """Whether this attempt got as far as having read the file."""
         self.changed = False
         """Whether this attempt read other bytes than the first, about which nobody was asked."""
 
-    def begin(self) -> None:
-        """Another attempt."""
-        self.asked = False
-
-    def begun(self) -> None:
-        """A process has begun with it."""
-        if self.watch.stage is Stage.WAIT:
-            self.watch.turn(Stage.READ)
-
-    def __call__(self, digest: bytes) -> bool:
-        self.asked = True
-        if self.digest is None:
-            self.digest = digest
+    def done(self, result: Found) -> None:
+        """The end of it."""
+        if not self.is_told:
+            self.is_told = True
             self.watch.turn(None)
-            wanted = self._wanted(digest)
-            if wanted:
-                self.watch.turn(Stage.LOAD)
-            return wanted
-        self.changed = digest != self.digest
-        return not self.changed
+            self.client.done(self.ref, result)
+
+    def failed(self, fault: BaseException) -> None:
+        """Another end."""
+        if not self.is_told:
+            self.is_told = True
+            self.client.failed(self.ref, fault)
+
+    def note(self, read: float, was_read: float, load: float, loaded: float) -> None:
+        """When its process did what, by the process's own account."""
+        self.watch.turn(Stage.READ, read)
+        self.watch.turn(None, was_read)
+        if self.asked and self.is_wanted:
+            self.watch.turn(Stage.LOAD, load)
+            self.watch.turn(None, loaded)
+
+    def take_in(self, result: Found) -> None:
+        """What a process has made of it."""
+        if isinstance(result, EncodedImage):
+            self.watch.turn(None)  # it is loaded by the device, and told of from there
+            result = result if _wanted([(self, result.digest)])[0] else None
+        if self.changed:
+            reason = "the file changed while it was tried again; is something writing it?"
+            result = self.failure(OutcomeKind.UNREADABLE, reason)
+        self.done(result)
 
     def failure(self, kind: OutcomeKind, reason: str) -> LoadFailure:
         """Why there is no picture; of the content, unless it is the place that is at fault."""
         digest = None if kind is OutcomeKind.UNREADABLE else self.digest
-        return LoadFailure(self._image_id, kind, reason, digest)
+        return LoadFailure(self.ref.image_id, kind, reason, digest)
+
+
+def _wanted(found: Sequence[tuple[_Errand, bytes]]) -> list[bool]:
+    """Whether these contents are to be loaded, all of one client; asked of those that were not before."""
+    fresh = [(errand, digest) for errand, digest in found if errand.digest is None]
+    for errand, digest in found:
+        errand.asked = True
+        errand.changed = errand.digest not in (None, digest)
+    if fresh:
+        for errand, digest in fresh:
+            errand.digest = digest
+        answers = fresh[0][0].client.wanted([(errand.ref, digest) for errand, digest in fresh])
+        for (errand, _), answer in zip(fresh, answers, strict=True):
+            errand.is_wanted = answer
+    return [errand.is_wanted and not errand.changed for errand, _ in found]
+
+
+class _Line:
+    """Images that wait for a process, first come first served; those that were tried come first."""
+
+    def __init__(self, processes: int) -> None:
+        self._processes = processes
+        self._changed = threading.Condition()
+        self._waiting: deque[_Errand] = deque()
+        self._closed = False
+
+    def join(self, errands: Sequence[_Errand]) -> None:
+        """Wait at the end of the line; raises :class:`AbandonedError` if it is closed."""
+        with self._changed:
+            if self._closed:
+                raise AbandonedError
+            self._waiting.extend(errands)
+            self._changed.notify(len(errands))
+
+    def rejoin(self, errand: _Errand) -> None:
+        """Be the next, alone; fails the errand if the line is closed."""
+        errand.alone = True
+        with self._changed:
+            if not self._closed:
+                self._waiting.appendleft(errand)
+                self._changed.notify()
+                return
+        errand.failed(AbandonedError())
+
+    def take(self) -> list[_Errand]:
+        """One image or a handful, once there is one; none when the line is closed."""
+        with self._changed:
+            while not self._waiting:
+                if self._closed:
+                    return []
+                self._changed.wait()
+            taken = [self._waiting.popleft()]
+            if not taken[0].alone:
+                left = len(self._waiting)
+                # At the end an equal share for each process.
+                most = HANDFUL if left >= HANDFUL - 1 else -(-left // self._processes)
+                while len(taken) < most and self._waiting and _go_together(taken[0], self._waiting[0]):
+                    taken.append(self._waiting.popleft())
+            return taken
+
+    def close(self) -> Sequence[_Errand]:
+        """Nobody joins any more; those that waited."""
+        with self._changed:
+            self._closed = True
+            waiting, self._waiting = self._waiting, deque()
+            self._changed.notify_all()
+        return waiting
+
+
+def _go_together(one: _Errand, other: _Errand) -> bool:
+    return not other.alone and one.client is other.client
+
+
+class _Hand:
+    """What a process has in hand together, and what of that its thread still has to see to."""
+
+    def __init__(self, errands: Sequence[_Errand], place: _Place, line: _Line) -> None:
+        self.place = place
+        self.job = Job(tuple(errand.ref for errand in errands), errands[0].device_pixels)
+        self._errands: list[_Errand | None] = list(errands)  # None for those that are the line's again
+        self._line = line
+        self._process: LoadingProcess | None = None
+        self._last: int | None = None
+
+    @property
+    def condemned(self) -> _Errand | None:
+        """An image that did so much harm before that it is not begun."""
+        return next((errand for errand in self._left() if errand.deaths >= DEATHS), None)
+
+    @property
+    def needs_all_memory(self) -> bool:
+        """Whether nothing else may be loaded meanwhile: the last time, so that it was not the others
+        who used it up; and so with what needs more than its header says."""
+        return any(errand.overdrawn or errand.deaths + 1 == DEATHS for errand in self._left())
+
+    @property
+    def culprit(self) -> _Errand | None:
+        """Whose doing it is what has become of the process; None if that cannot be told, or if the image
+        is another thread's by now, which will find out."""
+        if self._is_alone:
+            return self._errands[0]
+        return None if self._last is None else self._errands[self._last]
+
+    def begin(self) -> None:
+        """Another attempt."""
+        for errand in self._left():
+            errand.asked = errand.changed = False
+
+    def begun(self, process: LoadingProcess) -> None:
+        """A process has begun. When it does with each image of a handful, it tells in the end."""
+        self._process = process
+        if self._is_alone:
+            self._turn(Stage.WAIT, Stage.READ)
+
+    def slow(self) -> None:
+        """It takes long: another may load meanwhile, and all but the one that the process is at."""
+        self.place.leave()
+        at = self._process.in_hand if self._process is not None else None
+        if self._process is None or self._is_alone or at is None:
+            return
+        self._process.cut(off=True)
+        for place in range(len(self._errands)):
+            if place != at:
+                self._rejoin(place)
+
+    def answers(self, digests: Sequence[bytes | None]) -> tuple[bool, ...]:
+        """Which are to be loaded; not what is the line's again."""
+        self._turn(Stage.READ, None)
+        found = {
+            place: (errand, digest)
+            for place, (errand, digest) in enumerate(zip(self._errands, digests, strict=True))
+            if errand is not None and digest is not None
+        }
+        answers = dict(zip(found, _wanted(list(found.values())), strict=True))
+        if any(answers.values()):
+            self._turn(None, Stage.LOAD)
+        return tuple(answers.get(place, False) for place in range(len(digests)))
+
+    def settle(self, done: Done) -> None:
+        """All that the process could make something of."""
+        for place, result in enumerate(done.results):
+            errand = self._errands[place]
+            if errand is None or isinstance(result, Declined):
+                continue
+            if done.times:
+                errand.note(*done.times[place])
+            errand.take_in(result)
+
+    def ended(self) -> None:
+        """The process is about to be ended; what it was at is known for the last time."""
+        if self._process is not None:
+            self._last = self._process.in_hand
+
+    def rejoin(self) -> None:
+        """What is not done is the line's again, in the same order."""
+        for place in reversed(range(len(self._errands))):
+            self._rejoin(place)
+
+    def fail(self, fault: BaseException) -> None:
+        """Nothing comes of what is not done."""
+        for errand in self._left():
+            errand.failed(fault)
+
+    @property
+    def _is_alone(self) -> bool:
+        return len(self._errands) == 1
+
+    def _left(self) -> list[_Errand]:
+        return [errand for errand in self._errands if errand is not None]
+
+    def _rejoin(self, place: int) -> None:
+        errand, self._errands[place] = self._errands[place], None
+        if errand is not None and not errand.is_told:
+            self._line.rejoin(errand)
+
+    def _turn(self, here: Stage | None, on: Stage | None) -> None:
+        """With one image alone, how far it is."""
+        errand = self._errands[0]
+        if self._is_alone and errand is not None and errand.watch.stage is here:
+            errand.watch.turn(on)
 
 
 class _Share:
@@ -378,8 +625,13 @@ class _Place:
         self.leave()
 
 
-def _overdue(once: _Once, limit: float) -> LoadFailure:
+def _quarantined(errand: _Errand, cause: str) -> LoadFailure:
+    reason = f"loading it killed the process that did, {DEATHS} times; the last by {cause}"
+    return errand.failure(OutcomeKind.QUARANTINED, reason)
+
+
+def _overdue(errand: _Errand, limit: float) -> LoadFailure:
     within = f"within {limit:g} seconds (TAGGER_MAX_SECONDS)"
-    if once.asked:
-        return once.failure(OutcomeKind.TIMEOUT, f"decoding it was not done {within}")
-    return once.failure(OutcomeKind.UNREADABLE, f"the disk or network share did not deliver it {within}")
+    if errand.asked:
+        return errand.failure(OutcomeKind.TIMEOUT, f"decoding it was not done {within}")
+    return errand.failure(OutcomeKind.UNREADABLE, f"the disk or network share did not deliver it {within}")

@@ -32,10 +32,13 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Job(Plain):
-    """An image to be read and loaded; a JPEG of up to ``device_pixels`` that a device can decode is
-    not decoded, and comes back as it is stored."""
+    """Images to be read and loaded, one after the other: one alone, or a handful of small files.
 
-    ref: ImageRef
+    What is alone may ask for memory; of a handful, what would need to is declined. If it is alone, a JPEG
+    of up to ``device_pixels`` that a device can decode is not decoded, and comes back as it is stored.
+    """
+
+    refs: tuple[ImageRef, ...]
     device_pixels: int = 0
 
 
@@ -59,19 +62,31 @@ class Need(Plain):
 
 @dataclass(frozen=True, slots=True)
 class Known(Plain):
-    """The file is read, and this is its SHA-256; is it to be loaded?"""
+    """The files are read, and these are their SHA-256, None for what could not be; which of them are to be
+    loaded? To be answered by a tuple of bools."""
 
-    digest: bytes
+    digests: tuple[bytes | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Declined(Plain):
+    """This image is not one for a handful: it must be alone. Nothing else is known of it."""
+
+
+Times = tuple[float, float, float, float]
+"""When reading an image began and ended, and loading it, by :func:`time.monotonic`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done(Plain):
-    """The image, its pixels left in the slot, or why there is none; None after a no.
+    """What came of each image of the job: a picture, its pixels left in the slot at the image's place;
+    why there is none; None after a no.
 
-    ``fit`` is false when the process is not as it was before (a decoder kept memory or files), and
-    another is to take its place."""
+    ``times`` tell of each image of a handful. ``fit`` is false when the process is not as it was before (a
+    decoder kept memory or files), and another is to take its place."""
 
-    result: LoadedImage | EncodedImage | LoadFailure | None
+    results: tuple[LoadedImage | EncodedImage | LoadFailure | Declined | None, ...]
+    times: tuple[Times, ...]
     fit: bool
 
 
@@ -80,3 +95,9 @@ Answer = Ready | Need | Known | Done
 
 FREE = 8_000_000
 """Bytes that are needed without asking: nearly all photos, decoded at a fraction of their size."""
+
+HANDFUL = 8
+"""Images of one job, at most: a conversation costs as much as a third of loading a small photo."""
+
+SMALL = 1_000_000
+"""Bytes of a file that may be one of a handful. What is larger takes so long that it may as well be alone."""

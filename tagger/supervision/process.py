@@ -54,7 +54,8 @@ class Clock:
     """Seconds that a process has been waited for, through no fault of this machine.
 
     Time that this process was not awake for does not count (Ctrl-Z, a sleeping laptop, a paused
-    machine), nor does time that the child waited for a processor.
+    machine), nor does time that the child waited for a processor. It counts for one image: with the
+    next one that the process has in hand it begins anew.
     """
 
     def __init__(self, limit: float, slow: float, on_slow: Callable[[], None]) -> None:
@@ -62,9 +63,12 @@ class Clock:
         self._slow = slow
         self._on_slow = on_slow
         self._spent = 0.0
+        self._in_hand: int | None = None
 
-    def count(self, seconds: float) -> None:
-        """Add what one glance took; raises :class:`OverdueError` once it is over the limit."""
+    def count(self, seconds: float, in_hand: int | None = None) -> None:
+        """Add what one glance took, at an image; raises :class:`OverdueError` once it is over the limit."""
+        if in_hand != self._in_hand:
+            self._in_hand, self._spent = in_hand, 0.0
         self._spent += min(seconds, 2 * _GLANCE)
         if self._spent > self._slow:
             self._on_slow()
@@ -128,9 +132,19 @@ class LoadingProcess:
             raise LoadingError(f"a process that loads images does not start: {said}") from fault
 
     def begin(self, job: Job) -> None:
-        """Hand it an image. Raises :class:`DiedError`."""
-        self._take_words()  # those of the image before
+        """Hand it a job. Raises :class:`DiedError`."""
+        self._take_words()  # those of the job before
+        self._slot.in_hand, self._slot.is_cut = None, False
         self.send(job)
+
+    @property
+    def in_hand(self) -> int | None:
+        """The place in its job of the image that it is at, or was at when it died."""
+        return self._slot.in_hand
+
+    def cut(self, *, off: bool) -> None:
+        """Have it begin no further image of its job; or go on, once it has asked."""
+        self._slot.is_cut = off
 
     def send(self, message: object) -> None:
         """Raises :class:`DiedError`."""
@@ -160,10 +174,14 @@ class LoadingProcess:
             raise DiedError(f"it talks nonsense: {fault}") from fault
 
     def _whole(self, answer: Answer) -> Answer:
-        """A picture is fetched from where the process has left it, before it is given the next."""
-        if isinstance(answer, Done) and isinstance(answer.result, LoadedImage):
-            return Done(self._slot.take(answer.result), answer.fit)
-        return answer
+        """Pictures are fetched from where the process has left them, before it is given the next job."""
+        if not isinstance(answer, Done):
+            return answer
+        whole = tuple(
+            self._slot.take(place, each) if isinstance(each, LoadedImage) else each
+            for place, each in enumerate(answer.results)
+        )
+        return Done(whole, answer.times, answer.fit)
 
     def kill(self) -> None:
         """End it at once, from any thread; whoever talks to it meets :class:`DiedError`, even if the
@@ -193,7 +211,7 @@ class LoadingProcess:
             return True
         if self._process.poll() is not None and not self._hears(0):
             raise self._died()  # something that it forked keeps the line open
-        clock.count(self._used(time.monotonic() - began))
+        clock.count(self._used(time.monotonic() - began), self._slot.in_hand)
         return False
 
     def _hears(self, seconds: float) -> bool:

@@ -84,18 +84,17 @@ def _our_loading(options: argparse.Namespace) -> None:
     from tagger import models
     from tagger.sources import Roots
     from tagger.supervision import Loaders, Setup
-    from tagger.values import ImageRef, Limits, LoadedImage
+    from tagger.values import ImageRef, Limits
+    from tests.benchmarks.through import loaded
 
-    count, roots = Count(options.count), Roots().adding([options.photos])
-    refs = itertools.cycle([ImageRef(i, roots.uri_of(p)) for i, p in enumerate(_files(options))])
+    roots = Roots().adding([options.photos])
+    refs = [ImageRef(i, roots.uri_of(p), p.stat().st_size) for i, p in enumerate(_files(options))]
     setup = Setup(roots, Limits(), models.get("efficientnet-lite0").preprocessing)
 
-    def load() -> None:
-        assert isinstance(loaders.load(next(refs), lambda digest: True), LoadedImage)
-        count.add()
-
     with Loaders(setup, options.threads, lambda ref: None) as loaders:
-        _in_threads(loaders.threads, load)
+        count = Count(options.count)
+        for _ in loaded(itertools.cycle(refs), loaders.room, loaders.submit):
+            count.add()
 
 
 def _our_forward(options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""A number of images that one process keeps and another reads: a small file in memory."""
+"""How many images are done: a number that one process keeps and another reads, in a small file in memory."""
 
 from __future__ import annotations
 

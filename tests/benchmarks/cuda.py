@@ -21,6 +21,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -48,6 +49,7 @@ from tagger.values import (
     Limits,
     Precision,
 )
+from tests.benchmarks.through import loaded
 from tests.photos import distinct_jpegs
 
 PREPROCESSING = models.get("efficientnet-lite0").preprocessing
@@ -339,14 +341,14 @@ def _best(options: Options) -> Precision:
 def _pipeline(photos: Sequence[Path], engine: CudaEngine, decoding_: str, options: Options) -> dict[str, Any]:
     _forget_peak(options)
     sums, roots = _Sums(), Roots().adding([photos[0].parent])
-    refs = [ImageRef(number, roots.uri_of(photo)) for number, photo in enumerate(photos)]
+    refs = [
+        ImageRef(number, roots.uri_of(photo), photo.stat().st_size) for number, photo in enumerate(photos)
+    ]
     with Loaders(Setup(roots, Limits(), PREPROCESSING), options.cores, _ignore, meter=sums) as loaders:
         decoders = [DeviceDecoder(PREPROCESSING, options.device) for _ in range(2)]
         with DeviceLoaders(loaders, decoders, PIXELS, meter=sums) as device:
             loading = device if decoding_ == "device" else loaders
-            stages = pipeline.Stages(
-                loading, engine, "softmax", 1.0, _no_tags, _no_tags, lambda digest: None, sums
-            )
+            stages = pipeline.Stages(loading, engine, "softmax", 1.0, _no_tags, _no_tags, _none_known, sums)
             _drain(pipeline.run(refs[: max(1, len(refs) // 8)], stages))  # until all processes are up
             sums.seconds.clear(), sums.images.clear(), sums.batches.clear()
             began, worked = time.perf_counter(), time.process_time()
@@ -366,18 +368,17 @@ def _pipeline(photos: Sequence[Path], engine: CudaEngine, decoding_: str, option
 def _handing_over_rate(photos: Sequence[Path], options: Options) -> float:
     """What the loading processes can feed to a device that is never busy."""
     roots = Roots().adding([photos[0].parent])
-    refs = [ImageRef(number, roots.uri_of(photo)) for number, photo in enumerate(photos)]
+    refs = [
+        ImageRef(number, roots.uri_of(photo), photo.stat().st_size) for number, photo in enumerate(photos)
+    ]
+    with Loaders(Setup(roots, Limits(), PREPROCESSING), options.cores, _ignore) as loaders:
+        submit = partial(loaders.submit, device_pixels=PIXELS)
 
-    def load(ref: ImageRef) -> bool:
-        found = loaders.hand_over(ref, lambda digest: True, None, device_pixels=PIXELS)
-        return isinstance(found, EncodedImage)
+        def hand_over(some: Sequence[ImageRef]) -> bool:
+            return all(isinstance(each, EncodedImage) for each in loaded(iter(some), loaders.room, submit))
 
-    with (
-        Loaders(Setup(roots, Limits(), PREPROCESSING), options.cores, _ignore) as loaders,
-        ThreadPoolExecutor(loaders.threads) as pool,
-    ):
-        assert all(pool.map(load, refs[: options.cores * 4]))
-        return _rate(len(refs), options.seconds, lambda: list(pool.map(load, refs)))
+        assert hand_over(refs[: options.cores * 4])
+        return _rate(len(refs), options.seconds, lambda: hand_over(refs))
 
 
 def _verdict(run: dict[str, Any], parts: dict[str, float]) -> str:
@@ -416,6 +417,10 @@ def _rate(images: int, seconds: float, work: Callable[[], object]) -> float:
 
 def _drain(results: Iterator[Sequence[object]]) -> int:
     return sum(len(some) for some in results)
+
+
+def _none_known(digests: Sequence[bytes]) -> list[None]:
+    return [None] * len(digests)
 
 
 def _no_tags(scores: Any) -> list[tuple[()]]:

@@ -37,6 +37,7 @@ from tagger.store.census import Seen, taking
 from tagger.store.ledger import Owner
 from tagger.store.outcomes import Provenance
 from tagger.store.session import Database, open_database
+from tagger.supervision.messages import HANDFUL
 from tagger.values import ImageFacts, ImageRef, Outcome, OutcomeKind
 from tests.benchmarks.made import Photo, Photos, fill
 from tests.benchmarks.servers import new_database, postgres_server
@@ -201,8 +202,8 @@ def write(database: Database, images: int = WRITTEN) -> dict[str, float]:
             group = [_outcome(ref, photos[ref.image_id % len(photos)]) for ref in refs[start : start + GROUP]]
             rows += sum(len(outcome.tags) + len(outcome.labels) + 3 for outcome in group)
             with _timed(spent, "look up"):
-                for outcome in group:
-                    known(outcome.digest or b"")
+                for at in range(0, len(group), HANDFUL):
+                    known([outcome.digest or b"" for outcome in group[at : at + HANDFUL]])
             with _timed(spent, "write"):
                 database.write(partial(_record, model_id=model.id, lease_id=lease, group=group))
     known.close()

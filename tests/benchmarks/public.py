@@ -146,7 +146,7 @@ def _resizer() -> Any:
 def forwards() -> Iterator[str]:
     """Configurations that are tried: runtime, hint or arithmetic, batch."""
     for hint in ("throughput", "latency"):
-        for batch in (1, 8, 16, 32):
+        for batch in (1, 4, 8, 16, 32):
             yield f"openvino {hint} {batch}"
     yield "torch float32 32"
     if computes_bf16():

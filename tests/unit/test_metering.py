@@ -21,8 +21,7 @@ from tagger.errors import OutOfMemory
 from tagger.metering import SILENT, Meter, Stage, Stopwatch
 from tagger.pipeline import Loading, Stages
 from tagger.sources import Roots
-from tagger.supervision import Loaders, Setup
-from tagger.supervision.loaders import AbandonedError
+from tagger.supervision import AbandonedError, Loaders, Setup
 from tagger.values import Batch, ImageRef, Limits, Outcome, OutcomeKind, Preprocessing
 from tests.photos import commented_jpeg, distinct_jpegs
 
@@ -120,7 +119,7 @@ def _tag(
             temperature=1.0,
             tags=lambda scores: [()] * len(scores.ids),
             labels=lambda scores: [()] * len(scores.ids),
-            known=lambda digest: known,
+            known=lambda digests: [known] * len(digests),
             meter=meter,
         )
         return [outcome for some in pipeline.run(refs, stages) for outcome in some]
@@ -226,22 +225,28 @@ def test_the_stages_of_an_image_do_not_overlap() -> None:
     assert spent <= passed - 0.01, "what passed between two stages is nobody's"
 
 
-def test_loading_sees_the_context_of_the_caller() -> None:
+def test_loading_sees_the_context_of_the_caller(tmp_path: Path) -> None:
     """So that what is logged of an image says of which run it is."""
     run: ContextVar[int] = ContextVar("run", default=0)
     seen: list[int] = []
 
     class Looking:
-        threads = 2
-
-        def load(self, ref: ImageRef, wanted: object, since: float | None = None) -> None:
+        def wanted(self, found: object) -> list[bool]:
             seen.append(run.get())
             raise LookupError
 
-        def abandon(self) -> None:
-            pass
+        def done(self, ref: ImageRef, result: object) -> None:
+            pytest.fail("it was not wanted")
 
-    run.set(12)
-    with pytest.raises(LookupError):
-        _tag([ImageRef(1, "x")], Looking(), SILENT)
-    assert seen == [12]
+        def failed(self, ref: ImageRef, fault: BaseException) -> None:
+            through.set()
+
+    through = threading.Event()
+    with _loaders(tmp_path, SILENT) as loaders:
+        for number in (12, 13):
+            run.set(number)
+            through.clear()
+            (ref,) = _refs(tmp_path, distinct_jpegs(tmp_path, 1, (300, 200)))
+            loaders.submit([ref], Looking())
+            assert through.wait(60)
+    assert seen == [12, 13]

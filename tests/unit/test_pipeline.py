@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tagger import pipeline
 from tagger.engines import Prediction
 from tagger.errors import EngineError, OutOfMemory
+from tagger.loading import Client
 from tagger.pipeline import Stages
 from tagger.values import (
     Batch,
@@ -68,14 +69,23 @@ class Engine:
 class Loading:
     """The first letter decides: 255 is corrupt, anything else a pixel; *missing* is, *slow* waits."""
 
-    threads: int = 3
+    room: int = 6
     gone: frozenset[int] = frozenset()
     abandoned: threading.Event = field(default_factory=threading.Event)
     go_on: threading.Event = field(default_factory=threading.Event)
+    pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(3))
 
-    def load(
-        self, ref: ImageRef, wanted: Callable[[bytes], bool], since: float | None = None
-    ) -> LoadedImage | LoadFailure | None:
+    def submit(self, refs: Sequence[ImageRef], client: Client, since: float | None = None) -> None:
+        for ref in refs:
+            self.pool.submit(self._work, ref, client)
+
+    def _work(self, ref: ImageRef, client: Client) -> None:
+        try:
+            client.done(ref, self._load(ref, lambda digest: client.wanted([(ref, digest)])[0]))
+        except BaseException as fault:
+            client.failed(ref, fault)
+
+    def _load(self, ref: ImageRef, wanted: Callable[[bytes], bool]) -> LoadedImage | LoadFailure | None:
         if ref.uri == "missing":
             return LoadFailure(ref.image_id, OutcomeKind.MISSING, "no longer there")
         digest = hashlib.sha256(ref.uri.encode("latin-1")).digest()
@@ -112,7 +122,7 @@ def _labels(scores: Scores) -> Sequence[tuple[LabelScore, ...]]:
 def _stages(
     engine: Engine,
     loading: Loading | None = None,
-    known: Callable[[bytes], OutcomeKind | None] = lambda digest: None,
+    known: Callable[[Sequence[bytes]], Sequence[OutcomeKind | None]] = lambda digests: [None] * len(digests),
 ) -> Stages:
     return Stages(
         loading=loading or Loading(),
@@ -125,10 +135,10 @@ def _stages(
     )
 
 
-def _run(contents: Sequence[str], engine: Engine | None = None, threads: int = 3) -> list[Outcome]:
+def _run(contents: Sequence[str], engine: Engine | None = None, room: int = 6) -> list[Outcome]:
     engine = engine or Engine()
     refs = (ImageRef(number, content) for number, content in enumerate(contents))
-    outcomes = [each for some in pipeline.run(refs, _stages(engine, Loading(threads))) for each in some]
+    outcomes = [each for some in pipeline.run(refs, _stages(engine, Loading(room))) for each in some]
     engine.close()
     return outcomes
 
@@ -147,8 +157,8 @@ _contents = st.one_of(st.just("missing"), st.integers(0, 255).map(chr), st.just(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(_contents, max_size=70), st.integers(1, 8), st.integers(1, 5))
-def test_every_reference_has_one_outcome_and_its_own(contents: list[str], fits: int, threads: int) -> None:
-    outcomes = _run(contents, Engine(fits=fits), threads)
+def test_every_reference_has_one_outcome_and_its_own(contents: list[str], fits: int, room: int) -> None:
+    outcomes = _run(contents, Engine(fits=fits), room)
     assert sorted(outcome.image_id for outcome in outcomes) == list(range(len(contents)))
     for outcome in outcomes:
         kind, tag = _expected(contents[outcome.image_id])
@@ -166,7 +176,7 @@ def test_the_same_bytes_are_predicted_once() -> None:
 
 def test_what_the_store_knows_is_not_loaded() -> None:
     engine = Engine()
-    stages = _stages(engine, known=lambda digest: OutcomeKind.EMPTY)
+    stages = _stages(engine, known=lambda digests: [OutcomeKind.EMPTY] * len(digests))
     (outcome,) = (each for some in pipeline.run([ImageRef(1, "a")], stages) for each in some)
     assert (outcome.kind, outcome.reused, engine.seen) == (OutcomeKind.EMPTY, True, [])
 

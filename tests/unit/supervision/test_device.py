@@ -17,8 +17,7 @@ from PIL import Image
 from tagger.loading import PillowLoader
 from tagger.metering import Silent, Stage
 from tagger.sources import Roots, read
-from tagger.supervision import DeviceLoaders, Loaders, Setup
-from tagger.supervision.loaders import AbandonedError
+from tagger.supervision import AbandonedError, DeviceLoaders, Loaders, Setup
 from tagger.values import (
     EncodedImage,
     FileContent,
@@ -111,7 +110,7 @@ def bench(folder: Path, decoder: Decoder | None = None, pixels: int = 10 * PIXEL
     with (
         Loaders(setup, 2, lambda ref: None, meter=notes) as inner,
         DeviceLoaders(inner, [decoder], pixels, meter=notes) as loaders,
-        ThreadPoolExecutor(loaders.threads) as pool,
+        ThreadPoolExecutor(loaders.room) as pool,
     ):
         try:
             yield Bench(roots, loaders, decoder, pool, notes)

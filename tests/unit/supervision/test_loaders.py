@@ -20,8 +20,7 @@ import pytest
 from tagger.errors import LoadingError
 from tagger.loading import PillowLoader
 from tagger.sources import Roots, read
-from tagger.supervision import Loaders, Setup, process
-from tagger.supervision.loaders import AbandonedError
+from tagger.supervision import AbandonedError, Loaders, Setup, process
 from tagger.supervision.process import Clock, OverdueError
 from tagger.values import FileContent, ImageRef, Limits, LoadedImage, LoadFailure, OutcomeKind, Preprocessing
 from tests.photos import commented_jpeg, distinct_jpegs
@@ -63,7 +62,7 @@ class Bench:
 def _bench(folder: Path, limits: Limits | None = None, processes: int = 1) -> Iterator[Bench]:
     setup = Setup(Roots().adding([folder]), limits or Limits(), PREPROCESSING)
     deaths: list[ImageRef] = []
-    with Loaders(setup, processes, deaths.append) as loaders, ThreadPoolExecutor(loaders.threads) as pool:
+    with Loaders(setup, processes, deaths.append) as loaders, ThreadPoolExecutor(loaders.room) as pool:
         try:
             yield Bench(folder, loaders, pool, deaths)
         finally:
