@@ -26,6 +26,7 @@ from tagger.loading.failures import RefusalError, cause_of
 from tagger.loading.opened import Opened
 from tagger.loading.quiet import prepare_pillow
 from tagger.loading.raw import open_raw, raw_kind
+from tagger.loading.turbo import decoded
 from tagger.loading.zeros import lost_in_zeros, without_zeros
 from tagger.values import OutcomeKind
 
@@ -131,6 +132,8 @@ def decode(opened: Opened, wanted: int) -> tuple[Image.Image, Damage | None]:
     image = opened.image
     if opened.lost is not None and not (opened.lost.may_be_flat and _is_flat_below(image)):
         raise RefusalError(OutcomeKind.CORRUPT, opened.lost.reason)
+    if (picture := decoded(image, opened.data)) is not None:
+        return picture, None
     from_bottom = _is_stored_from_bottom(image)
     try:
         image.load()

@@ -23,8 +23,6 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert as pg_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.types import TypeEngine
 
 from tagger.errors import DatabaseError, ModelError
@@ -247,8 +245,12 @@ def _add_tags(connection: Connection, entry: ModelEntry) -> dict[str, int]:
 def insert_or_ignore(connection: Connection, table: type[Base]) -> Insert:
     """The database's own ``INSERT ... ON CONFLICT DO NOTHING``."""
     if connection.dialect.name == "sqlite":
-        return sqlite_insert(table).on_conflict_do_nothing()
-    return pg_insert(table).on_conflict_do_nothing()
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert(table).on_conflict_do_nothing()
+    from sqlalchemy.dialects import postgresql  # only here: it brings drivers of its own
+
+    return postgresql.insert(table).on_conflict_do_nothing()
 
 
 def insert_numbers(

@@ -24,7 +24,6 @@ from sqlalchemy import (
     Text,
     text,
 )
-from sqlalchemy.dialects.postgresql import TEXT as PG_TEXT
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -49,7 +48,7 @@ class Moment(TypeDecorator[datetime]):
 BigInt = BigInteger().with_variant(Integer(), "sqlite")
 """SQLite gives row ids only to a column declared exactly INTEGER."""
 
-Name = Text().with_variant(PG_TEXT(collation="C"), "postgresql")
+Name = Text().with_variant(Text(collation="C"), "postgresql")
 """Text compared byte for byte, as SQLite does, so that order and prefix ranges agree."""
 
 naming = {

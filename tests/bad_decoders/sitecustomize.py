@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from PIL import ImageFile
+from PIL import ImageFile, JpegImagePlugin
 
 _FOR_EVER = 1_000_000
 _KEPT: list[object] = []
@@ -107,13 +107,25 @@ DEEDS = {
 }
 
 _load, _open, _fstat = ImageFile.ImageFile.load, os.open, os.fstat
+_draft = JpegImagePlugin.JpegImageFile.draft
 _changing: set[int] = set()
 _moments = itertools.count(1_000_000_000)
 
 
+def _do_its_deed(image: ImageFile.ImageFile) -> None:
+    DEEDS.get(image.info.get("comment", b""), lambda: None)()
+
+
 def _bad_load(self: ImageFile.ImageFile) -> Any:
-    DEEDS.get(self.info.get("comment", b""), lambda: None)()
+    if not isinstance(self, JpegImagePlugin.JpegImageFile):
+        _do_its_deed(self)
     return _load(self)
+
+
+def _bad_draft(self: JpegImagePlugin.JpegImageFile, *arguments: Any) -> Any:
+    """Of a JPEG this is the last that Pillow is asked before whoever is fastest decodes it."""
+    _do_its_deed(self)
+    return _draft(self, *arguments)
 
 
 def _bad_open(path: Any, *arguments: Any, **more: Any) -> int:
@@ -132,5 +144,6 @@ def _bad_fstat(descriptor: int) -> os.stat_result:
 
 
 ImageFile.ImageFile.load = _bad_load  # type: ignore[method-assign]
+JpegImagePlugin.JpegImageFile.draft = _bad_draft  # type: ignore[method-assign]
 os.open = _bad_open
 os.fstat = _bad_fstat
