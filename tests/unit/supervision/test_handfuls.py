@@ -197,7 +197,7 @@ def test_one_that_kills_harms_only_itself(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_one_that_hangs_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one process is waited for aside, and what it had in hand beside the sleeper is loaded by another."""
+    """The one process is waited for aside, and what else it had in hand is loaded by another."""
     photos = distinct_jpegs(tmp_path, HANDFUL + 3, (300, 200))
     commented_jpeg(photos[2], "sleep")
     with _bench(tmp_path, monkeypatch, Limits(max_seconds=1000)) as bench:
