@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 GROUP = 64
 """Images decoded in one call: nvJPEG gains little by more."""
+WAITING_BYTES = 256 * 2**20
+"""Files that wait for the device are held in memory; with so many bytes the loading processes wait too."""
 
 
 class Decoder(Protocol):
@@ -189,6 +191,7 @@ class _Line:
         self._pixels = pixels
         self._changed = threading.Condition()
         self._waiting: deque[_Waiting] = deque()
+        self._bytes = 0
         self._closed: BaseException | None = None
 
     @property
@@ -197,11 +200,16 @@ class _Line:
         return len(self._waiting)
 
     def join(self, waiting: _Waiting) -> None:
-        """Wait in line; fails at once if it is closed."""
+        """Wait in line, and for a place in it; fails at once if it is closed."""
+        size = len(waiting.image.data)
         with self._changed:
+            self._changed.wait_for(
+                lambda: self._closed is not None or not self._waiting or self._bytes + size <= WAITING_BYTES
+            )
             if self._closed is None:
                 self._waiting.append(waiting)
-                self._changed.notify()
+                self._bytes += size
+                self._changed.notify_all()
                 return
         waiting.failed(self._closed)
 
@@ -216,6 +224,8 @@ class _Line:
                 if group and pixels > self._pixels:
                     break
                 group.append(self._waiting.popleft())
+            self._bytes -= sum(len(each.image.data) for each in group)
+            self._changed.notify_all()
             return group
 
     def close(self, fault: BaseException) -> None:

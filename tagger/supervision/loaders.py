@@ -241,9 +241,7 @@ class Loaders(Submitting):
                     share.take(purpose, amount)
                     process.send(True)
                 case Known(digests) if len(digests) == len(hand.job.refs):
-                    answers = hand.answers(digests)
-                    process.cut(off=False)
-                    process.send(answers)
+                    process.answer(hand.answers(digests))
                 case Done() as done if len(done.results) == len(hand.job.refs):
                     return done
                 case other:
@@ -489,7 +487,7 @@ class _Hand:
         at = self._process.in_hand if self._process is not None else None
         if self._process is None or self._is_alone or at is None:
             return
-        self._process.cut(off=True)
+        self._process.cut()
         for place in range(len(self._errands)):
             if place != at:
                 self._rejoin(place)

@@ -142,9 +142,14 @@ class LoadingProcess:
         """The place in its job of the image that it is at, or was at when it died."""
         return self._slot.in_hand
 
-    def cut(self, *, off: bool) -> None:
-        """Have it begin no further image of its job; or go on, once it has asked."""
-        self._slot.is_cut = off
+    def cut(self) -> None:
+        """Have it begin no further image of its job."""
+        self._slot.is_cut = True
+
+    def answer(self, wanted: tuple[bool, ...]) -> None:
+        """Which images of its job it is to load, all of those. Raises :class:`DiedError`."""
+        self._slot.is_cut = False
+        self.send(wanted)
 
     def send(self, message: object) -> None:
         """Raises :class:`DiedError`."""

@@ -21,7 +21,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from subprocess import CalledProcessError
 
 from tagger.settings import load_settings
 from tests.benchmarks import machine
@@ -29,7 +28,6 @@ from tests.benchmarks.course import QUICK, Bench, Setting, usual_images, usual_l
 from tests.benchmarks.product import Product
 from tests.benchmarks.report import Report, Section, plot, write_between
 from tests.benchmarks.sections import SECTIONS
-from tests.benchmarks.turns import EndedError
 
 
 def main() -> None:
@@ -98,9 +96,9 @@ def _measured(name: str, bench: Bench) -> Section:
     bench.tell(f"-- {name}")
     try:
         return SECTIONS[name](bench)
-    except (EndedError, CalledProcessError) as fault:
-        bench.tell(f"not measured: {fault}")
-        return Section(name, name, notes=[f"Not measured: {fault}"])
+    except Exception as fault:
+        bench.tell(f"not measured: {fault!r}")
+        return Section(name, name, notes=[f"Not measured: {fault!r}"])
 
 
 def _write(report: Report, options: argparse.Namespace) -> None:

@@ -187,7 +187,8 @@ class Bench:
         return sorted(ran, key=lambda each: -rates[each.name])
 
     def race(self, contenders: Sequence[Contender], turn: float | None = None) -> Race:
-        """All by turns."""
+        """All by turns, and none with turns of another race."""
+        contenders = [Contender(each.name, each.start, each.warm) for each in contenders]
         by_turns(contenders, self.setting.rounds, turn or self.setting.turn, self.tell)
         through = [each.name for each in contenders if any(turn.ran_out for turn in each.turns)]
         notes = [

@@ -17,7 +17,7 @@ from PIL import Image
 from tagger.loading import PillowLoader
 from tagger.metering import Silent, Stage
 from tagger.sources import Roots, read
-from tagger.supervision import AbandonedError, DeviceLoaders, Loaders, Setup
+from tagger.supervision import AbandonedError, DeviceLoaders, Loaders, Setup, device
 from tagger.values import (
     EncodedImage,
     FileContent,
@@ -221,6 +221,23 @@ def test_a_decoder_that_breaks_is_told_to_whoever_waits(tmp_path: Path) -> None:
         for future in it.start(jpegs(tmp_path, 3)):
             with pytest.raises(RuntimeError, match="the device is gone"):
                 future.result(60)
+
+
+def test_files_that_wait_hold_so_many_bytes_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = jpegs(tmp_path, 12)
+    monkeypatch.setattr(device, "WAITING_BYTES", 3 * max(photo.stat().st_size for photo in photos))
+    with bench(tmp_path) as it:
+        first = it.start(photos[:1])
+        assert it.decoder.has_begun.wait(60)
+        others = it.start(photos[1:])
+        while it.loaders.waiting < 3:
+            threading.Event().wait(0.01)
+        threading.Event().wait(0.3)  # the processes are through with some more by now
+        assert it.loaders.waiting < 6
+        it.decoder.may_begin.set()
+        assert all(isinstance(future.result(60), LoadedImage) for future in first + others)
 
 
 def test_giving_up_ends_those_that_wait(tmp_path: Path) -> None:
