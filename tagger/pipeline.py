@@ -86,8 +86,9 @@ def run(refs: Iterable[ImageRef], stages: Stages) -> Generator[list[Outcome], No
     The lists are short; one is empty when nothing has come for :data:`PATIENCE` seconds, so that
     the caller can see to what it has.
 
-    Closing the generator (or an exception in the caller) stops the threads; references that were
-    taken and not yielded are the caller's to hand back.
+    Closing the generator (or an exception in the caller) abandons the loading, and waits for nobody: until
+    that is closed its threads may still ask what is known. References that were taken and not yielded are
+    the caller's to hand back.
 
     Raises :class:`EngineError` when the engine fails in a way that a smaller batch does not cure,
     and whatever ``stages.loading`` does.
@@ -100,10 +101,22 @@ def run(refs: Iterable[ImageRef], stages: Stages) -> Generator[list[Outcome], No
 
 
 @dataclass(frozen=True, slots=True)
-class _Parked:
-    """A copy of a content that is being worked on."""
+class _Copy:
+    """It is of a content that is being worked on."""
 
-    image_id: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Parked:
+    """A copy that comes out with the one that it waits for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """A copy of what nothing came of meanwhile, through no fault of the content: it must be loaded itself."""
+
+    ref: ImageRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +127,7 @@ class _Fault:
     copies: list[ImageRef]
 
 
-_Loaded = LoadedImage | LoadFailure | Outcome | _Parked | _Fault
+_Loaded = LoadedImage | LoadFailure | Outcome | _Parked | _Again | _Fault
 
 
 @dataclass(slots=True)
@@ -125,16 +138,26 @@ class _Contents:
     waiting: dict[bytes, list[ImageRef]] = field(default_factory=dict)
     recent: OrderedDict[bytes, Outcome] = field(default_factory=OrderedDict)
 
-    def enter(self, ref: ImageRef, digest: bytes) -> Outcome | _Parked | None:
+    def enter(self, ref: ImageRef, digest: bytes) -> Outcome | _Copy | None:
         """None for the first with this content, who is to do the work."""
         with self.lock:
             if (done := self.recent.get(digest)) is not None:
                 return replace(done, image_id=ref.image_id, reused=True)
             if digest in self.waiting:
-                self.waiting[digest].append(ref)
-                return _Parked(ref.image_id)
+                return _Copy(digest)
             self.waiting[digest] = []
             return None
+
+    def park(self, ref: ImageRef, digest: bytes) -> Outcome | _Parked | _Again:
+        """Have a copy wait for the first, once those that load have let go of it, and not before: it may
+        have to be given to them again."""
+        with self.lock:
+            if (done := self.recent.get(digest)) is not None:
+                return replace(done, image_id=ref.image_id, reused=True)
+            if digest not in self.waiting:
+                return _Again(ref)
+            self.waiting[digest].append(ref)
+            return _Parked()
 
     def leave(self, outcome: Outcome) -> list[Outcome]:
         """The outcome, and the same for every copy that waited for it."""
@@ -160,10 +183,10 @@ class _Arrivals:
         self.stages = stages
         self.contents = _Contents()
         self.running = 0
-        # Enough that nobody waits for work while the engine has two batches in hand.
+        # Enough that nobody waits for work while a batch is gathered.
         self.room = stages.loading.room + stages.engine.batch_sizes[-1]
         self._through: SimpleQueue[_Loaded | BaseException] = SimpleQueue()
-        self._met: dict[int, Outcome | _Parked] = {}
+        self._met: dict[int, Outcome | _Copy] = {}
         """By image, what need not be loaded."""
         self._entered: dict[int, bytes] = {}
         """By image, the content that it was the first to bring."""
@@ -199,7 +222,7 @@ class _Arrivals:
         if isinstance(result, LoadFailure) and result.digest is None and entered is not None:
             self._through.put(_Fault(result, self.contents.give_up(entered)))
             return
-        through = met or result
+        through = self.contents.park(ref, met.digest) if isinstance(met, _Copy) else met or result
         # Nothing is loaded only where the content was met, and nobody has told where a device is.
         assert through is not None and not isinstance(through, EncodedImage)
         self._through.put(through)
@@ -218,7 +241,7 @@ class _Arrivals:
 
 
 class _Flow:
-    """The caller's side: feeds the loading threads, batches what comes, and collects scores."""
+    """The caller's side: feeds those that load, batches what comes, and collects scores."""
 
     def __init__(self, stages: Stages, loading: _Arrivals) -> None:
         self.stages = stages
@@ -271,8 +294,10 @@ class _Flow:
             case _Fault(failure, copies):
                 self.loading.start(copies)
                 return [_failed(failure)]
+            case _Again(ref):
+                self.loading.start([ref])
             case _Parked() | None:
-                pass  # a copy comes out with the one that it waits for
+                pass
         return []
 
     def _launch(self) -> None:

@@ -86,7 +86,7 @@ class OpenVinoEngine(LaneEngine[_Requests]):
             _Requests({size: model.create_infer_request() for size, model in compiled.items()})
             for _ in range(depth)
         ]
-        # Before there are threads: the first look into a tensor sets something up inside OpenVINO's
+        # Before there are threads that do: the first look into a tensor sets something up inside OpenVINO's
         # bindings, and two first looks at once wait for each other for ever (seen twice; the one holds
         # Python's lock, the other what the first waits for).
         _ = self._lanes[0].by_size[batch_sizes[0]].get_input_tensor().data

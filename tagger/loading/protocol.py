@@ -14,7 +14,7 @@ Found = LoadedImage | EncodedImage | LoadFailure | None
 class Loader(Protocol):
     """Turns the bytes of one file into the pixels that a model wants.
 
-    It is bound to one preprocessing and to limits when it is made, is called from many threads at
+    It is bound to one preprocessing and to limits when it is made, may be called from many threads at
     once, and never raises for what is wrong with a file.
     """
 

@@ -80,10 +80,9 @@ class Loaders(Submitting):
         self.room = 2 * HANDFUL * processes
         """How many images should be submitted at one time so that no process waits for one."""
         self._setup = setup
-        self._processes = processes
         self._on_death = on_death
         self._meter = meter
-        self._line = _Line(processes)
+        self._line = _Line()
         self._places: Places = SimpleQueue()
         for _ in range(processes):
             self._places.put(None)
@@ -226,8 +225,8 @@ class Loaders(Submitting):
             try:
                 clock = Clock(self._setup.limits.max_seconds, SLOW_SECONDS, hand.slow)
                 done = self._conversation(process, hand, clock, share)
-            except BaseException:
-                hand.ended()
+            except BaseException as fault:
+                hand.ended(fault)
                 self._drop(process)
                 raise
             self._give_back(process) if done.fit else self._drop(process)
@@ -242,7 +241,7 @@ class Loaders(Submitting):
                     process.send(True)
                 case Known(digests) if len(digests) == len(hand.job.refs):
                     process.answer(hand.answers(digests))
-                case Done() as done if len(done.results) == len(hand.job.refs):
+                case Done() as done if done.fits(hand.job):
                     return done
                 case other:
                     raise DiedError(f"it talks nonsense: {type(other).__name__}")
@@ -337,7 +336,10 @@ class _Errand:
         if not self.is_told:
             self.is_told = True
             self.watch.turn(None)
-            self.client.done(self.ref, result)
+            try:
+                self.client.done(self.ref, result)
+            except BaseException as fault:  # or the client would wait for ever
+                self.client.failed(self.ref, fault)
 
     def failed(self, fault: BaseException) -> None:
         """Another end."""
@@ -387,9 +389,9 @@ def _wanted(found: Sequence[tuple[_Errand, bytes]]) -> list[bool]:
 class _Line:
     """Images that wait for a process, first come first served; those that were tried come first."""
 
-    def __init__(self, processes: int) -> None:
-        self._processes = processes
+    def __init__(self) -> None:
         self._changed = threading.Condition()
+        self._idle = 0
         self._waiting: deque[_Errand] = deque()
         self._closed = False
 
@@ -417,12 +419,13 @@ class _Line:
             while not self._waiting:
                 if self._closed:
                     return []
+                self._idle += 1
                 self._changed.wait()
+                self._idle -= 1
             taken = [self._waiting.popleft()]
             if not taken[0].alone:
-                left = len(self._waiting)
-                # At the end an equal share for each process.
-                most = HANDFUL if left >= HANDFUL - 1 else -(-left // self._processes)
+                # An equal share for each who waits for work.
+                most = min(HANDFUL, -(-(len(self._waiting) + 1) // (self._idle + 1)))
                 while len(taken) < most and self._waiting and _go_together(taken[0], self._waiting[0]):
                     taken.append(self._waiting.popleft())
             return taken
@@ -468,7 +471,7 @@ class _Hand:
         is another thread's by now, which will find out."""
         if self._is_alone:
             return self._errands[0]
-        return None if self._last is None else self._errands[self._last]
+        return self._at(self._last)
 
     def begin(self) -> None:
         """Another attempt."""
@@ -485,7 +488,7 @@ class _Hand:
         """It takes long: another may load meanwhile, and all but the one that the process is at."""
         self.place.leave()
         at = self._process.in_hand if self._process is not None else None
-        if self._process is None or self._is_alone or at is None:
+        if self._process is None or self._is_alone or self._at(at) is None:
             return
         self._process.cut()
         for place in range(len(self._errands)):
@@ -515,9 +518,11 @@ class _Hand:
                 errand.note(*done.times[place])
             errand.take_in(result)
 
-    def ended(self) -> None:
+    def ended(self, fault: BaseException) -> None:
         """The process is about to be ended; what it was at is known for the last time."""
-        if self._process is not None:
+        if isinstance(fault, OverdueError):
+            self._last = fault.in_hand
+        elif self._process is not None:
             self._last = self._process.in_hand
 
     def rejoin(self) -> None:
@@ -533,6 +538,10 @@ class _Hand:
     @property
     def _is_alone(self) -> bool:
         return len(self._errands) == 1
+
+    def _at(self, place: int | None) -> _Errand | None:
+        """Whose place it is; a process that writes where it should not may name any."""
+        return None if place is None or place >= len(self._errands) else self._errands[place]
 
     def _left(self) -> list[_Errand]:
         return [errand for errand in self._errands if errand is not None]

@@ -1,9 +1,9 @@
 """What a loading process and the one that watches it say to each other.
 
 The watcher sends a :class:`Setup`, once, and then one :class:`Job` at a time. The process answers
-with any number of :class:`Need` and at most one :class:`Known`, each of which waits for a yes or no,
-and then with a :class:`Done`. An image for a device to decode comes without :class:`Known`: nothing
-is spared by asking, and the question would cost as much as the answer.
+with any number of :class:`Need`, each of which waits for a yes, and at most one :class:`Known`, which
+waits for a yes or no to each image, and then with a :class:`Done`. An image for a device to decode comes
+without :class:`Known`: nothing is spared by asking, and the question would cost as much as the answer.
 """
 
 from __future__ import annotations
@@ -88,6 +88,10 @@ class Done(Plain):
     results: tuple[LoadedImage | EncodedImage | LoadFailure | Declined | None, ...]
     times: tuple[Times, ...]
     fit: bool
+
+    def fits(self, job: Job) -> bool:
+        """Whether it speaks of the images of this job."""
+        return len(self.results) == len(job.refs) and len(self.times) in (0, len(job.refs))
 
 
 Answer = Ready | Need | Known | Done

@@ -45,6 +45,10 @@ class DiedError(Exception):
 class OverdueError(Exception):
     """The process has been waited for longer than its image may take."""
 
+    def __init__(self, in_hand: int | None) -> None:
+        super().__init__()
+        self.in_hand = in_hand
+
 
 class OverdrawnError(Exception):
     """The process holds much more memory than it asked for."""
@@ -54,26 +58,28 @@ class Clock:
     """Seconds that a process has been waited for, through no fault of this machine.
 
     Time that this process was not awake for does not count (Ctrl-Z, a sleeping laptop, a paused
-    machine), nor does time that the child waited for a processor. It counts for one image: with the
-    next one that the process has in hand it begins anew.
+    machine), nor does time that the child waited for a processor. What may be too long is an image's time,
+    which begins anew with the next one that the process has in hand; what is slow is all of its job.
     """
 
     def __init__(self, limit: float, slow: float, on_slow: Callable[[], None]) -> None:
         self._limit = limit
         self._slow = slow
         self._on_slow = on_slow
-        self._spent = 0.0
+        self._spent = self._spent_on_job = 0.0
         self._in_hand: int | None = None
 
     def count(self, seconds: float, in_hand: int | None = None) -> None:
         """Add what one glance took, at an image; raises :class:`OverdueError` once it is over the limit."""
         if in_hand != self._in_hand:
             self._in_hand, self._spent = in_hand, 0.0
-        self._spent += min(seconds, 2 * _GLANCE)
-        if self._spent > self._slow:
+        counted = min(seconds, 2 * _GLANCE)
+        self._spent += counted
+        self._spent_on_job += counted
+        if self._spent_on_job > self._slow:
             self._on_slow()
         if self._spent > self._limit:
-            raise OverdueError
+            raise OverdueError(in_hand)
 
 
 class LoadingProcess:

@@ -7,6 +7,7 @@ from a share that does not; and one with ``keeps-changing`` in its name is writt
 
 import ctypes
 import itertools
+import mmap
 import os
 import signal
 import sys
@@ -74,6 +75,13 @@ def _seem_unkillable() -> None:
     time.sleep(_FOR_EVER)
 
 
+def _scribble_and_abort() -> None:
+    """Over what is shared with the watcher: the words at its beginning."""
+    with mmap.mmap(int(sys.argv[2]), mmap.PAGESIZE) as shared:
+        shared[:64] = b"\xc8" * 64
+    os.abort()
+
+
 def _eat_memory() -> None:
     eaten = []
     while True:
@@ -93,6 +101,8 @@ DEEDS = {
     b"exit": lambda: os._exit(7),
     b"be killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
     b"kill the parent": lambda: os.kill(os.getppid(), signal.SIGKILL),
+    b"take three seconds": lambda: time.sleep(3),
+    b"scribble and abort": _scribble_and_abort,
     b"sleep": lambda: time.sleep(_FOR_EVER),
     b"sleep with the lock": lambda: ctypes.PyDLL(None).sleep(_FOR_EVER),
     b"spin": _spin,

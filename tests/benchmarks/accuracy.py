@@ -2,9 +2,9 @@
 
 Classes are named by their WordNet ids (``n02084071``), as in ImageNet's validation set. Each photo is
 prepared in two ways: exactly (Pillow decodes all pixels, resizes them by its own kernel, and the middle is
-cut out), and by the product's loader. Both are classified in f32 by PyTorch, and the second by the product's
-engine in its own arithmetic. With ``--enlarge PIXELS`` photos are first stored anew with so many on their
-shorter side, so that JPEGs are scaled while they are decoded.
+cut out; colour profiles are passed over), and by the product's loader. Both are classified in f32 by
+PyTorch, and the second by the product's engine in its own arithmetic. With ``--enlarge PIXELS`` photos are
+first stored anew with so many on their shorter side, so that JPEGs are scaled while they are decoded.
 """
 
 from __future__ import annotations
@@ -50,11 +50,14 @@ def main() -> None:
     if not photos:
         parser.error(f"{options.folder} has no folders named by the WordNet ids of ImageNet's classes")
     labels = np.array([keys.index(path.parent.name) for path in photos])
-    files = [_stored(path, options.enlarge) for path in photos]
-    exact = _classified((_exactly(file, spec.preprocessing) for file in files), "eager", spec)
     loader = PillowLoader(spec.preprocessing)
-    loaded = _classified((_loaded(loader, file) for file in files), "eager", spec)
-    whole = _classified((_loaded(loader, file) for file in files), "auto", spec)
+
+    def files() -> Iterator[bytes]:
+        return (_stored(path, options.enlarge) for path in photos)
+
+    exact = _classified((_exactly(file, spec.preprocessing) for file in files()), "eager", spec)
+    loaded = _classified((_loaded(loader, file) for file in files()), "eager", spec)
+    whole = _classified((_loaded(loader, file) for file in files()), "auto", spec)
     _show(labels, {"exact, f32": exact, "the product's loader, f32": loaded, "the product": whole})
 
 

@@ -67,30 +67,35 @@ class Engine:
 
 @dataclass
 class Loading:
-    """The first letter decides: 255 is corrupt, anything else a pixel; *missing* is, *slow* waits."""
+    """The first letter decides: 255 is corrupt, anything else a pixel; *missing* is, *slow* waits.
+
+    Asks about a handful at once, and tells of it when all of it is loaded, in some order.
+    """
 
     room: int = 6
+    handful: int = 3
     gone: frozenset[int] = frozenset()
     abandoned: threading.Event = field(default_factory=threading.Event)
     go_on: threading.Event = field(default_factory=threading.Event)
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(3))
 
     def submit(self, refs: Sequence[ImageRef], client: Client, since: float | None = None) -> None:
-        for ref in refs:
-            self.pool.submit(self._work, ref, client)
+        for start in range(0, len(refs), self.handful):
+            self.pool.submit(self._work, refs[start : start + self.handful], client)
 
-    def _work(self, ref: ImageRef, client: Client) -> None:
-        try:
-            client.done(ref, self._load(ref, lambda digest: client.wanted([(ref, digest)])[0]))
-        except BaseException as fault:
-            client.failed(ref, fault)
+    def _work(self, refs: Sequence[ImageRef], client: Client) -> None:
+        there = [(ref, _digest(ref)) for ref in refs if ref.uri != "missing"]
+        wanted = dict(zip((ref.image_id for ref, _ in there), client.wanted(there), strict=True))
+        for ref in sorted(refs, key=lambda ref: hash(ref.uri + str(ref.image_id))):
+            try:
+                client.done(ref, self._load(ref) if wanted.get(ref.image_id, True) else None)
+            except BaseException as fault:
+                client.failed(ref, fault)
 
-    def _load(self, ref: ImageRef, wanted: Callable[[bytes], bool]) -> LoadedImage | LoadFailure | None:
+    def _load(self, ref: ImageRef) -> LoadedImage | LoadFailure | None:
         if ref.uri == "missing":
             return LoadFailure(ref.image_id, OutcomeKind.MISSING, "no longer there")
-        digest = hashlib.sha256(ref.uri.encode("latin-1")).digest()
-        if not wanted(digest):
-            return None
+        digest = _digest(ref)
         if ref.uri == "slow":
             self._hang()
         if ref.image_id in self.gone:
@@ -108,6 +113,10 @@ class Loading:
         while not self.go_on.wait(0.01):
             if self.abandoned.is_set():
                 raise RuntimeError("abandoned")
+
+
+def _digest(ref: ImageRef) -> bytes:
+    return hashlib.sha256(ref.uri.encode("latin-1")).digest()
 
 
 def _tags(scores: Scores) -> Sequence[tuple[TagScore, ...]]:
@@ -239,7 +248,7 @@ def test_closing_early_stops_the_threads() -> None:
 
 def test_a_slow_image_holds_up_no_other() -> None:
     """What is loaded is predicted, though it fills no batch; and the caller can see to what it has."""
-    engine, loading = Engine(), Loading()
+    engine, loading = Engine(), Loading(handful=1)
     refs = [ImageRef(0, "slow"), *(ImageRef(n, chr(n)) for n in range(1, 6))]
     outcomes = pipeline.run(refs, _stages(engine, loading))
     come: list[int] = []
@@ -278,3 +287,32 @@ def test_a_fault_of_the_place_is_not_shared_with_copies_elsewhere() -> None:
     assert len(outcomes) == 6
     assert outcomes[0] is OutcomeKind.MISSING
     assert {outcomes[number] for number in (1, 2, 4, 5)} == {OutcomeKind.OK}
+
+
+@pytest.mark.parametrize("copy_is_through_first", [True, False])
+def test_a_copy_whose_first_comes_to_nothing_is_loaded_however_long_its_handful_takes(
+    copy_is_through_first: bool,
+) -> None:
+    """Both are asked about; then the first is gone, while those that load still hold the copy, or not."""
+    tries: list[ImageRef] = []
+
+    class Deliberate(Loading):
+        def submit(self, refs: Sequence[ImageRef], client: Client, since: float | None = None) -> None:
+            tries.extend(refs)
+            if len(refs) == 1:
+                super().submit(refs, client, since)
+            elif refs:
+                first, copy = refs
+                assert list(client.wanted([(first, b"x"), (copy, b"x")])) == [True, False]
+                gone = LoadFailure(first.image_id, OutcomeKind.UNREADABLE, "gone since it was read")
+                told: list[tuple[ImageRef, LoadFailure | None]] = [(copy, None), (first, gone)]
+                for ref, result in told if copy_is_through_first else reversed(told):
+                    client.done(ref, result)
+
+    engine = Engine()
+    stages = _stages(engine, Deliberate())
+    first, copy = ImageRef(1, "a"), ImageRef(2, "a")
+    outcomes = {each.image_id: each.kind for some in pipeline.run([first, copy], stages) for each in some}
+    engine.close()
+    assert outcomes == {1: OutcomeKind.UNREADABLE, 2: OutcomeKind.OK}
+    assert tries == [first, copy, copy]

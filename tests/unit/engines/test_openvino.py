@@ -25,8 +25,8 @@ def _never() -> nn.Module:
 
 
 def _open(cache: Path, network: Callable[[], nn.Module] = Tiny, **changes: Any) -> OpenVinoEngine:
-    settings: dict[str, Any] = {"preprocessing": PIXELS, "key": "k", "cache_dir": cache, **changes}
-    return OpenVinoEngine(network, **settings)
+    settings: dict[str, Any] = {"preprocessing": PIXELS, "key": "k", "cache_dir": cache, "precision": "f32"}
+    return OpenVinoEngine(network, **(settings | changes))
 
 
 def _is_right(engine: OpenVinoEngine) -> bool:

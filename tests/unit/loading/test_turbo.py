@@ -83,14 +83,24 @@ def test_what_is_not_plain_is_left_to_pillow(data: bytes) -> None:
     assert turbo.decoded(open_picture(data).image, data) is None
 
 
-def test_noise_within_is_left_to_pillow() -> None:
-    """Whose policy for damaged files holds."""
-    data = bytearray(saved((300, 200)))
-    middle = len(data) // 2
-    data[middle : middle + 200] = bytes(range(200))
-    ours = turbo.decoded(open_picture(bytes(data)).image, bytes(data))
-    if ours is not None:  # the decoder noticed nothing, and Pillow's does not either
-        assert np.array_equal(np.asarray(ours), np.asarray(both(bytes(data), 10_000)[1]))
+def test_a_damaged_file_is_shown_as_pillow_shows_it_or_left_to_it() -> None:
+    """Nothing that Pillow refuses is accepted; some damage neither of them notices."""
+    sound, random = saved((300, 200)), np.random.default_rng(1)
+    taken = 0
+    for _ in range(200):
+        data = bytearray(sound)
+        place = int(random.integers(700, len(data) - 50))
+        data[place : place + 40] = random.bytes(40)
+        try:
+            opened = open_picture(bytes(data))
+            ours = turbo.decoded(opened.image, opened.data)
+        except Exception:
+            continue  # its header is broken
+        if ours is not None:
+            opened.image.load()
+            assert np.array_equal(np.asarray(ours), np.asarray(opened.image))
+            taken += 1
+    assert 0 < taken < 200, "else this shows nothing"
 
 
 def test_of_several_pictures_in_a_file_it_is_the_one_that_is_asked_for() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -76,7 +77,7 @@ class Notes(Silent):
 
 @dataclass
 class Bench:
-    """One loading process, and the handfuls that it was given."""
+    """Loading processes, and the handfuls that they were given."""
 
     folder: Path
     loaders: Loaders
@@ -119,7 +120,9 @@ Start = Callable[..., Bench]
 
 
 @contextmanager
-def _bench(folder: Path, monkeypatch: pytest.MonkeyPatch, limits: Limits | None = None) -> Iterator[Bench]:
+def _bench(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, limits: Limits | None = None, processes: int = 1
+) -> Iterator[Bench]:
     handfuls: list[int] = []
     take = _Line.take
 
@@ -132,7 +135,7 @@ def _bench(folder: Path, monkeypatch: pytest.MonkeyPatch, limits: Limits | None 
     deaths: list[int] = []
     notes = Notes()
     setup = Setup(Roots().adding([folder]), limits or Limits(), PREPROCESSING)
-    with Loaders(setup, 1, lambda ref: deaths.append(ref.image_id), meter=notes) as loaders:
+    with Loaders(setup, processes, lambda ref: deaths.append(ref.image_id), meter=notes) as loaders:
         yield Bench(folder, loaders, handfuls, notes, deaths)
 
 
@@ -148,6 +151,39 @@ def test_small_images_come_by_the_handful_each_with_its_own_pixels(
     images = 2 * HANDFUL
     assert bench.notes.images == {Stage.WAIT: images, Stage.READ: images, Stage.LOAD: images}
     assert all(seconds > 0 for seconds in bench.notes.seconds.values())
+
+
+def test_who_waits_for_work_has_an_equal_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with _bench(tmp_path, monkeypatch, processes=3) as bench:
+        refs = bench.refs(distinct_jpegs(tmp_path, HANDFUL, (300, 200)))
+        while bench.loaders._line._idle < 3:
+            time.sleep(0.01)
+        bench.check(refs, bench.load(refs))
+    assert sorted(bench.handfuls[:3]) == [2, 3, 3]
+
+
+def test_one_that_is_slow_is_not_loaded_by_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes three seconds, and what was in hand with it is given to another process meanwhile."""
+    photos = distinct_jpegs(tmp_path, HANDFUL, (300, 200))
+    commented_jpeg(photos[2], "take three seconds")
+    with _bench(tmp_path, monkeypatch) as bench:
+        refs = bench.refs(photos)
+        bench.check(refs, bench.load(refs))
+    assert bench.handfuls[:HANDFUL] == [HANDFUL] + [1] * (HANDFUL - 1)
+    assert bench.deaths == []
+
+
+def test_a_decoder_that_scribbles_on_shared_memory_harms_only_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = distinct_jpegs(tmp_path, HANDFUL, (300, 200))
+    commented_jpeg(photos[4], "scribble and abort")
+    with _bench(tmp_path, monkeypatch) as bench:
+        refs = bench.refs(photos)
+        results = bench.load(refs)
+        bench.check(refs[:4] + refs[5:], results)
+    quarantined = results[4]
+    assert isinstance(quarantined, LoadFailure) and quarantined.kind is OutcomeKind.QUARANTINED
 
 
 def test_what_is_large_or_of_unknown_size_is_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
