@@ -20,7 +20,7 @@ from tagger.errors import EngineError, TaggerError, masked
 from tagger.library import versions
 from tagger.library.decoding import INSTALL, device_of, probed
 from tagger.library.survey import places_of, shown
-from tagger.loading import readable_formats
+from tagger.loading import readable_formats, resize, turbo
 from tagger.models import ModelSpec, weights
 from tagger.settings import Settings
 from tagger.sources import Roots, RootState, root_state
@@ -225,6 +225,15 @@ def _codecs(settings: Settings) -> Iterator[Finding]:
             yield Finding("codecs", Health.NOTE, f"does not read {kind}", f"pip install {package}")
         else:
             yield Finding("codecs", Health.WELL, f"reads {kind}, with {package}")
+    for task, package, works in (
+        ("JPEGs are decoded", "simplejpeg", turbo.works()),
+        ("pictures are resampled", "cykooz.resizer", resize.works()),
+    ):
+        if works:
+            yield Finding("codecs", Health.WELL, f"{task} by {package}")
+        else:
+            slow = f"{task} by Pillow itself, which takes longer"
+            yield Finding("codecs", Health.NOTE, slow, f"pip install --upgrade {package}")
     missing = sorted({"JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF"} - set(formats))
     if missing:
         mend = "pip install --force-reinstall pillow pillow-heif"
@@ -238,7 +247,7 @@ def _decoding(settings: Settings) -> Iterator[Finding]:
     )
     device = "cuda" if gpu else device_of(settings.engine)
     if settings.decoding == "cpu" or (settings.decoding == "auto" and not gpu):
-        yield Finding("decoding", Health.WELL, "JPEGs are decoded on the CPU, by Pillow")
+        yield Finding("decoding", Health.WELL, "JPEGs are decoded on the CPU")
         return
     try:
         if device is None:

@@ -170,11 +170,16 @@ def _prefixes(path: str, roots: Roots) -> tuple[str, ...]:
 
 
 def _rooted(path: str, roots: Roots) -> Roots:
-    """Roots that hold the path, so that it has a URI even where it may not be read."""
+    """Roots that hold the path, so that it has a URI even where it may not be read.
+
+    A link to a file, or to nothing, is an image of its own; one to a folder is where its photos are.
+    """
     try:
         roots.uri_of(path)
     except OutsideRootsError:
-        return roots.adding([path])
+        place = Path(path).absolute()
+        is_image = place.is_symlink() and not place.is_dir()
+        return roots.adding([place.parent if is_image else path])
     return roots
 
 

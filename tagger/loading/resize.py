@@ -37,6 +37,11 @@ def resize(image: Picture, size: int, kernel: Image.Resampling, box: Box) -> Pic
     return (fast or _by_pillow)(image, size, kernel, box)
 
 
+def works() -> bool:
+    """Whether anything is resampled by wide instructions here."""
+    return _fast() is not None
+
+
 def _by_pillow(image: Picture, size: int, kernel: Image.Resampling, box: Box) -> Picture:
     return image.resize((size, size), kernel, box=box)
 

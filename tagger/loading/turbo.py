@@ -36,6 +36,11 @@ def decoded(image: ImageFile, data: bytes) -> Picture | None:
     return decode(memoryview(data)[start:], image.size) if decode else None
 
 
+def works() -> bool:
+    """Whether anything is decoded this way here."""
+    return _fast() is not None
+
+
 @cache
 def _fast() -> _Decode | None:
     try:

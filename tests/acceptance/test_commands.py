@@ -71,6 +71,20 @@ def test_forget_leaves_no_trace(tagger: Tagger, photos: Path) -> None:
     assert "nothing is known" in tagger("forget", photos / "trip", code=1)
 
 
+def test_a_link_is_shown_and_forgotten_itself(tagger: Tagger, tmp_path: Path, photos: Path) -> None:
+    """And not the photo that it leads to; one to a folder stands for the folder."""
+    folder = tmp_path / "linked"
+    folder.mkdir()
+    (folder / "real.jpg").write_bytes((photos / "trip" / "ocelot.jpg").read_bytes())
+    (folder / "link.jpg").symlink_to("real.jpg")
+    (tmp_path / "elsewhere").symlink_to(folder)
+    tagger("tag", folder)
+    assert tagger.json("show", folder / "link.jpg")["uri"].endswith("/link.jpg")
+    assert tagger.json("forget", folder / "link.jpg", "--yes") == {"forgotten": 1}
+    assert [uri.rsplit("/", 1)[1] for (uri,) in tagger.rows("SELECT uri FROM image_info")] == ["real.jpg"]
+    assert tagger.json("forget", tmp_path / "elsewhere", "--yes") == {"forgotten": 1}
+
+
 def test_the_database_commands(tagger: Tagger, photos: Path, tmp_path: Path) -> None:
     assert tagger("db", "path").strip() == str(tmp_path / "tagger.db")
     assert "run `tagger tag PATH` first" in tagger("search", "dog", code=3)

@@ -29,7 +29,7 @@ from tests.photos import distinct_jpegs
 
 TAGGER = [sys.executable, "-m", "tagger"]
 LABELS = "SELECT uri, label_key, confidence FROM label_scores ORDER BY uri, rank"
-PHOTOS = 900
+PHOTOS = 300
 PATIENCE = 120.0
 """Seconds after the last fault by which all must be well again."""
 

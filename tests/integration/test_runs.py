@@ -54,7 +54,8 @@ def test_a_paused_run_waits_until_it_is_resumed(stack: Stack, library: Path) -> 
 
 def test_what_is_cancelled_is_wanted_no_more_until_somebody_asks_again(stack: Stack, library: Path) -> None:
     stack.start("beat")
-    stack.start("worker")
+    # Slowly, or it might be through before it is cancelled.
+    stack.with_env(TAGGER_THREADS="1", TAGGER_PRECISION="f32").start("worker")
     run = json.loads(stack.run("enqueue", library, "--json"))["run"]
     until(lambda: stack.done() >= 20, 60, stack.logs)
     stack.run("run", "cancel", str(run))
