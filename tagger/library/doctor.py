@@ -83,7 +83,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
             )
             return
         migrate.check(database)
-        yield Finding("database", Health.WELL, f"{database.url} answers, version {migrate.newest()}")
+        yield Finding("database", Health.WELL, f"{database.url} answers, version {migrate.NEWEST}")
         if database.path is not None:
             yield from _sqlite(database, database.path)
     finally:

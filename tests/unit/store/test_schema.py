@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 from alembic import command
 from sqlalchemy import text
 
@@ -23,7 +26,7 @@ def test_downgrading_to_nothing_and_up_again_works(database: Database) -> None:
     with database.writing() as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, "base")
-    assert migrate.upgrade(database) == migrate.newest()
+    assert migrate.upgrade(database) == migrate.NEWEST
     migrate.check(database)
 
 
@@ -36,6 +39,19 @@ def test_an_upgrade_keeps_what_is_there(shelf: Shelf) -> None:
         command.downgrade(config, "0001")
     with shelf.database.reading() as connection:
         assert connection.execute(text("SELECT COUNT(*) FROM taggings")).scalar_one() == 2
-    assert migrate.upgrade(shelf.database) == migrate.newest()
+    assert migrate.upgrade(shelf.database) == migrate.NEWEST
     assert before == (shelf.rows("SELECT * FROM effective_tags"), shelf.rows("SELECT * FROM image_info"))
     assert shelf.counts() == shelf.counted() == {"animal": 1, "dog": 1}
+
+
+def test_the_newest_version_is_that_of_the_last_migration() -> None:
+    assert migrate.scripts().get_current_head() == migrate.NEWEST
+
+
+def test_checking_a_database_needs_no_alembic(sqlite: Database) -> None:
+    """Every command does it."""
+    code = (
+        "import sys; from tagger.store import migrate; from tagger.store.session import open_database; "
+        f"migrate.check(open_database({sqlite.url!r})); assert 'alembic' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
