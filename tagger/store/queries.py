@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select, text
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select, text, true
 
 from tagger.store.catalog import Scope, under, within
 from tagger.store.ledger import PASSING, Worker, beats, workers
-from tagger.store.runs import Run, find_run, last_runs
+from tagger.store.runs import Run, RunKind, find_run, last_runs
 from tagger.store.schema import ImageRow, ModelRow, TaggingRow, VerdictRow
 from tagger.values import OutcomeKind
 
@@ -253,7 +253,7 @@ def image_report(connection: Connection, image_id: int) -> ImageReport:
 def run_report(connection: Connection, run_id: int, failures: int) -> RunReport:
     """One run; raises :class:`NotFound`. Read are what is pending and what failed: the rest went well."""
     run = find_run(connection, run_id)
-    mine = TaggingRow.run_id == run_id
+    mine = _done_by(run) if run.kind == RunKind.TAG else TaggingRow.run_id == run_id
     failed = connection.execute(
         select(TaggingRow.outcome, func.count()).where(_FAILED, mine).group_by(TaggingRow.outcome)
     )
@@ -270,6 +270,16 @@ def run_report(connection: Connection, run_id: int, failures: int) -> RunReport:
         ),
         failures=_failures(connection, failures, mine),
     )
+
+
+def _done_by(run: Run) -> ColumnElement[bool]:
+    """What a ``tag`` run did: its images are not marked as its own, but have its model, places and time."""
+    model = select(ModelRow.id).where(ModelRow.name == run.model).scalar_subquery()
+    places = under(run.places.split("\n"))
+    place = select(ImageRow.id).where(ImageRow.id == TaggingRow.image_id, places).correlate(TaggingRow)
+    began = TaggingRow.finished_at >= run.started_at
+    ended = true() if run.finished_at is None else TaggingRow.finished_at <= run.finished_at
+    return and_(TaggingRow.model_id == model, TaggingRow.outcome.is_not(None), began, ended, place.exists())
 
 
 _FAILED = text("taggings.outcome NOT IN ('ok', 'empty')")

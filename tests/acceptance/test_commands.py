@@ -85,6 +85,17 @@ def test_a_link_is_shown_and_forgotten_itself(tagger: Tagger, tmp_path: Path, ph
     assert tagger.json("forget", tmp_path / "elsewhere", "--yes") == {"forgotten": 1}
 
 
+def test_a_run_of_tag_shows_what_failed_in_it_and_why(tagger: Tagger, photos: Path) -> None:
+    tagger("tag", photos)
+    (photos / "later.jpg").write_text("no picture at all")
+    tagger("tag", photos)
+    first, second = (tagger.json("run", "show", run) for run in ("1", "2"))
+    failed = {row["uri"].rsplit("/", 1)[1]: row["outcome"] for row in first["failures"]}
+    assert failed == {"broken.jpg": "corrupt", "note.unknown": "unsupported"}
+    assert first["outcomes"] == {"tagged": 5, "corrupt": 1, "unsupported": 1}
+    assert second["outcomes"] == {"unsupported": 1} and "later.jpg" in second["failures"][0]["uri"]
+
+
 def test_the_database_commands(tagger: Tagger, photos: Path, tmp_path: Path) -> None:
     assert tagger("db", "path").strip() == str(tmp_path / "tagger.db")
     assert "run `tagger tag PATH` first" in tagger("search", "dog", code=3)

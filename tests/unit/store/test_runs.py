@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import Connection
 
 from tagger.errors import NotFound, SettingsError
-from tagger.store import catalog, counts, ledger, requests, runs
+from tagger.store import catalog, counts, ledger, queries, requests, runs
 from tagger.store.catalog import Scope
 from tagger.store.census import Seen, taking
 from tagger.store.runs import Gain, Opening, RunKind, RunState
 from tagger.store.session import Database
-from tagger.values import OutcomeKind
+from tagger.values import Outcome, OutcomeKind
 
 from .conftest import ROOT, Shelf, entry, outcome
 from .running import (
@@ -741,3 +741,29 @@ def pg_shelf(postgresql: Database) -> Shelf:
     with postgresql.writing() as connection:
         model = catalog.register_model(connection, entry())
     return Shelf(postgresql, model)
+
+
+def test_a_tag_run_is_shown_with_what_was_done_at_its_places_in_its_time(shelf: Shelf) -> None:
+    shelf.scan("before.jpg", "during.jpg", "after.jpg")
+    lease = shelf.lease()
+    refs = {ref.uri.rsplit("/", 1)[1]: ref for ref in shelf.claim(lease)}
+
+    def fail(name: str) -> None:
+        reason = "the file ends early"
+        shelf.record(lease, Outcome(refs[name].image_id, OutcomeKind.CORRUPT, reason=reason))
+
+    fail("before.jpg")
+    with shelf.database.writing() as connection:
+        mine = runs.open_run(connection, Opening(RunKind.TAG, shelf.model.id, (ROOT,)))
+        other = runs.open_run(connection, Opening(RunKind.TAG, shelf.model.id, ("file:///elsewhere",)))
+        runs.grow(connection, mine, 1)
+    fail("during.jpg")
+    with shelf.database.writing() as connection:
+        numbers = {"done": 1, "failed": 1, "reused": 0, "seconds": 1.0}
+        runs.note_tag_run(connection, mine, **numbers, ended=True)
+    fail("after.jpg")
+    with shelf.database.reading() as connection:
+        report = queries.run_report(connection, mine, 10)
+        assert queries.run_report(connection, other, 10).failures == ()
+    assert [(each.uri, each.outcome) for each in report.failures] == [(f"{ROOT}/during.jpg", "corrupt")]
+    assert report.outcomes == (("corrupt", 1),)
