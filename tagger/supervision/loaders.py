@@ -2,7 +2,7 @@
 
 Images wait in one line. A thread that has a place takes from it what a process may have in hand: one
 image, or a handful of small ones that have done no harm yet, since talking about a small image takes
-nearly as long as loading it. Whatever goes wrong, with a handful too, is settled for the image that was
+as long as loading it. Whatever goes wrong, with a handful too, is settled for the image that was
 in hand; the others rejoin the line, each to be alone from then on.
 """
 
