@@ -18,7 +18,7 @@ from tagger.loading import Found, PillowLoader
 from tagger.metering import Silent, Stage
 from tagger.sources import Roots, read
 from tagger.supervision import AbandonedError, Loaders, Setup
-from tagger.supervision.loaders import _Line
+from tagger.supervision.errands import Line
 from tagger.supervision.messages import HANDFUL, SMALL
 from tagger.values import FileContent, ImageRef, Limits, LoadedImage, LoadFailure, OutcomeKind, Preprocessing
 from tests.photos import commented_jpeg, distinct_jpegs
@@ -124,14 +124,14 @@ def _bench(
     folder: Path, monkeypatch: pytest.MonkeyPatch, limits: Limits | None = None, processes: int = 1
 ) -> Iterator[Bench]:
     handfuls: list[int] = []
-    take = _Line.take
+    take = Line.take
 
-    def noted(self: _Line):  # type: ignore[no-untyped-def]
+    def noted(self: Line):  # type: ignore[no-untyped-def]
         taken = take(self)
         handfuls.append(len(taken))
         return taken
 
-    monkeypatch.setattr(_Line, "take", noted)
+    monkeypatch.setattr(Line, "take", noted)
     deaths: list[int] = []
     notes = Notes()
     setup = Setup(Roots().adding([folder]), limits or Limits(), PREPROCESSING)
