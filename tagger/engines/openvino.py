@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 # What is in work at once should fit into the processor's cache, so longer batches gain nothing; and while
 # others decode beside it, they lose. EfficientNet-Lite0, images a second of `tagger tag` on two cores with
-# AVX512-BF16, in turn: 284 at 2, 285 at 4, 281 at 6, 274 at 8, 271 at 16; in f32 on two AVX2 cores the
-# forward pass alone 161 at 4 (and 100 MB), 157 at 8, 143 at 16 (250 MB), 137 at 32 (445 MB).
+# AVX512-BF16, means of two to four: 276 at 2, 284 at 4, 276 at 6, 269 at 8, 271 at 16; in f32 on two AVX2
+# cores the forward pass alone 161 at 4 (and 100 MB), 157 at 8, 143 at 16 (250 MB), 137 at 32 (445 MB).
 _LARGEST: Final = 4
 _RUNGS: Final = (1, 8, 32, 128)
 _AT_HAND: Final = 8

@@ -1,7 +1,7 @@
 """JPEGs decoded whole, by the same library that Pillow decodes them with.
 
 Pillow feeds libjpeg-turbo by pieces of 64 kilobytes and fetches row by row; simplejpeg hands it the whole
-file at once, which spares a tenth of decoding. Its pixels are taken for a picture of Pillow's without a
+file at once, which spares a twentieth of decoding. Its pixels are taken for a picture of Pillow's without a
 copy, by a way into Pillow that may change: once in a process it has to show that the picture is Pillow's own,
 and is left alone otherwise. It is left alone too where it is not installed, and with all that it says the
 least word against: what a damaged file is worth is told by Pillow's errors.

@@ -127,13 +127,18 @@ def _walked(connection: Connection, bearings: Bearings, least: float) -> Iterato
 
 def _rows(connection: Connection, bearings: Bearings, step: str) -> Iterator[Any]:
     """The rows of a walk, as they are asked for."""
+    choose_way(connection, bearings)
+    options = {"stream_results": True, "max_row_buffer": _FETCH}
+    with connection.execute(text(step), execution_options=options) as rows:
+        yield from rows
+
+
+def choose_way(connection: Connection, bearings: Bearings) -> None:
+    """Tell PostgreSQL, to the end of the transaction, how walks go; SQLite goes that way by itself."""
     first = bearings.wanted[0]
     narrow = any(bearings.apart(first, other) for other in bearings.wanted[1:])
     if connection.dialect.name == "postgresql":
         connection.execute(_PLAN if narrow else _WALK)
-    options = {"stream_results": True, "max_row_buffer": _FETCH}
-    with connection.execute(text(step), execution_options=options) as rows:
-        yield from rows
 
 
 def _settings(**ways: str) -> str:

@@ -68,9 +68,7 @@ def main() -> None:
         connection.send(Ready())
         while True:
             results, times = work.do(connection.recv())
-            ran_out = any(
-                isinstance(each, LoadFailure) and each.reason == NOT_ENOUGH_MEMORY for each in results
-            )
+            ran_out = any(map(_ran_out, results))
             connection.send(Done(results, times, fit=not ran_out and _Belongings.now().are_like(before)))
 
 
@@ -186,8 +184,7 @@ class _Work:
             found = self._loaded(place, file)
         except _NotForAHandful:
             return Declined()
-        ran_out = isinstance(found, LoadFailure) and found.reason == NOT_ENOUGH_MEMORY
-        return Declined() if ran_out else found
+        return Declined() if _ran_out(found) else found
 
     def _read(self, ref: ImageRef, admit: Callable[[int], None]) -> FileContent | LoadFailure:
         setup = self._setup
@@ -203,6 +200,10 @@ class _Work:
             return self._connection.recv()
         except (EOFError, OSError):
             raise SystemExit from None  # the watcher is gone, and what is under way is nobody's
+
+
+def _ran_out(found: object) -> bool:
+    return isinstance(found, LoadFailure) and found.reason == NOT_ENOUGH_MEMORY
 
 
 def _admit_small(size: int) -> None:

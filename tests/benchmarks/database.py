@@ -29,7 +29,7 @@ from tagger.library import versions
 from tagger.library.known import KnownContents
 from tagger.library.workshop import GROUP
 from tagger.search import bearings, sql
-from tagger.search.find import find
+from tagger.search.find import choose_way, find
 from tagger.search.query import Query
 from tagger.store import ledger, migrate, outcomes, queries
 from tagger.store.catalog import Scope
@@ -171,6 +171,7 @@ def plans(database: Database) -> dict[str, list[str]]:
     for tags in (("animal",), ("dog", "vehicle")):
         with database.reading() as connection:
             known = bearings.take(connection, Query(tags))
+            choose_way(connection, known)
             step = sql.walk(known, known.models[0], 0.0)
             found[" ".join(tags)] = [str(row[-1]) for row in connection.execute(text(f"{explain}{step}"))]
     return found
