@@ -18,8 +18,8 @@ if TYPE_CHECKING:  # both take long to import, and most commands need neither
 EngineName = Literal["auto", "openvino", "eager", "cuda"]
 """A runtime that can be asked for; ``auto`` is the best that the machine has."""
 
-Precision = Literal["auto", "f32", "bf16", "f16"]
-"""What the network is computed in; ``auto`` is the engine's choice for its device."""
+Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
+"""What the network is computed in; ``auto`` is the engine's choice for its device and the model."""
 
 Decoding = Literal["auto", "cpu", "device"]
 """Where JPEGs are decoded: in processes on the CPU, or on the engine's device; ``auto`` is the

@@ -80,6 +80,8 @@ class CudaEngine(LaneEngine[_Lane]):
         batch_sizes = ladder(_LARGEST if batch_size is None else batch_size, _RUNGS)
         self.name = "cuda"
         self.precision = "f16" if precision == "auto" else precision
+        if self.precision not in _DTYPES:
+            raise EngineError(f"The engine cuda computes in {', '.join(_DTYPES)}, not in {precision}.")
         self._device = torch.device(device)
         self.device = torch.cuda.get_device_name() if self._is_cuda else "CPU"
         self._dtype = _DTYPES[self.precision]

@@ -88,6 +88,6 @@ def ran_out_of_memory(error: Exception) -> bool:
 
 
 def _resolved(precision: Precision) -> str:
-    if precision == "f16":
-        raise EngineError("PyTorch on the CPU computes in f32 or bf16 here, not in f16.")
+    if precision in ("f16", "int8"):
+        raise EngineError(f"PyTorch on the CPU computes in f32 or bf16 here, not in {precision}.")
     return "f32" if precision == "auto" else precision

@@ -20,6 +20,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, Final
 
+from tagger.engines import quantise
 from tagger.values import Preprocessing
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _FORMAT: Final = 1
-"""Raised when :func:`_convert` changes what it makes of the same network."""
+"""Raised when :func:`_convert` or :mod:`quantise` changes what it makes of the same network."""
 
 
 def obtain(
@@ -36,35 +37,43 @@ def obtain(
     preprocessing: Preprocessing,
     key: str,
     cache_dir: Path,
+    ranges: tuple[float, ...] = (),
 ) -> Any:
     """The graph of a network, from ``cache_dir`` or converted now and kept there.
 
     Its input is uint8 [batch, crop, crop, 3]; its outputs are float32 logits [batch, C] and
     features [batch, D]. ``key`` stands for the weights and all else that makes the network what
     it is; the preprocessing and OpenVINO's version are added to it here. ``network`` is not
-    called when the graph is there. A cache that cannot be written costs time at every start, and
+    called when the graph is there. With ``ranges`` its convolutions compute in int8 (see
+    :mod:`tagger.engines.quantise`). A cache that cannot be written costs time at every start, and
     nothing else.
     """
-    folder = _folder(runtime, preprocessing, key, cache_dir)
+    folder = _folder(runtime, preprocessing, key, cache_dir, ranges)
     kept = _read(runtime, folder)
     if kept is not None:
         return kept
-    model = _convert(runtime, network(), preprocessing)
+    if ranges:
+        exact = obtain(runtime, network, preprocessing, key, cache_dir)
+        model = quantise.quantised(runtime, exact, ranges)
+    else:
+        model = _convert(runtime, network(), preprocessing)
     _keep(runtime, model, folder)
     return model
 
 
 def is_kept(runtime: Any, preprocessing: Preprocessing, key: str, cache_dir: Path) -> bool:
-    """Whether :func:`obtain` would find the graph."""
-    return _folder(runtime, preprocessing, key, cache_dir).is_dir()
+    """Whether :func:`obtain` would find the graph in floating point, from which it makes the other."""
+    return _folder(runtime, preprocessing, key, cache_dir, ()).is_dir()
 
 
-def _folder(runtime: Any, preprocessing: Preprocessing, key: str, cache_dir: Path) -> Path:
-    return cache_dir / "openvino" / _name(runtime, preprocessing, key)
+def _folder(
+    runtime: Any, preprocessing: Preprocessing, key: str, cache_dir: Path, ranges: tuple[float, ...]
+) -> Path:
+    return cache_dir / "openvino" / _name(runtime, preprocessing, key, ranges)
 
 
-def _name(runtime: Any, preprocessing: Preprocessing, key: str) -> str:
-    parts = [_FORMAT, runtime.get_version(), asdict(preprocessing), key]
+def _name(runtime: Any, preprocessing: Preprocessing, key: str, ranges: tuple[float, ...]) -> str:
+    parts = [_FORMAT, runtime.get_version(), asdict(preprocessing), key, ranges]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 

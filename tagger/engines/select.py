@@ -43,6 +43,7 @@ def select_engine(
     *,
     threads: int | None = None,
     precision: Precision = "auto",
+    ranges: tuple[float, ...] = (),
     batch_size: int | None = None,
 ) -> Engine:
     """The engine asked for, ready to run; ``auto`` is CUDA, else OpenVINO, else PyTorch on the CPU.
@@ -50,7 +51,8 @@ def select_engine(
     ``network`` builds the network (normalised pixels to logits and features) and is called only
     where it is needed: OpenVINO keeps its own form of it in ``cache_dir`` under ``key``, which
     must change with the weights. ``threads`` is the number of CPU threads, all cores if None.
-    ``batch_size`` is the longest batch; the engine's own choice if None.
+    A network that has ``ranges`` may be computed in int8, which OpenVINO does; see
+    :mod:`tagger.engines.quantise`. ``batch_size`` is the longest batch; the engine's own choice if None.
 
     Raises:
         EngineError: that engine or that precision is not to be had on this machine.
@@ -64,6 +66,7 @@ def select_engine(
             cache_dir,
             threads=threads,
             precision=precision,
+            ranges=ranges,
             batch_size=batch_size,
         )
     if chosen == "cuda":

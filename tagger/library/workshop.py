@@ -349,6 +349,7 @@ class Workshop:
             cache_dir=self._equipment.cache_dir,
             threads=self._equipment.threads,
             precision=self._equipment.precision,
+            ranges=spec.ranges,
         )
 
     def _make_stages(self, loading: Loading, known: KnownContents) -> Stages:

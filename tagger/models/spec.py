@@ -48,6 +48,8 @@ class ModelSpec:
     names the set of classes, ``label_count`` of them in the order of the logits. ``temperature``
     divides the logits; scores below ``floor`` (0-1) are not kept. ``feature_size`` is the length
     of the pooled vector before the classifier; ``parameters`` counts the trainable numbers.
+    ``ranges`` are what these weights need to be computed in int8 (see :mod:`tagger.engines.quantise`);
+    none for a model that loses accuracy by it, or was not tried.
     """
 
     name: str
@@ -66,6 +68,7 @@ class ModelSpec:
     kind: Activation = "softmax"
     temperature: float = 1.0
     floor: float = 0.05
+    ranges: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:

@@ -56,9 +56,9 @@ def main() -> None:
         return (_stored(path, options.enlarge) for path in photos)
 
     exact = _classified((_exactly(file, spec.preprocessing) for file in files()), "eager", spec)
-    loaded = _classified((_loaded(loader, file) for file in files()), "eager", spec)
-    whole = _classified((_loaded(loader, file) for file in files()), "auto", spec)
-    _show(labels, {"exact, f32": exact, "the product's loader, f32": loaded, "the product": whole})
+    by_loader = _classified((loaded(loader, file) for file in files()), "eager", spec)
+    whole = _classified((loaded(loader, file) for file in files()), "auto", spec)
+    _show(labels, {"exact, f32": exact, "the product's loader, f32": by_loader, "the product": whole})
 
 
 def _stored(path: Path, side: int | None) -> bytes:
@@ -83,10 +83,11 @@ def _exactly(file: bytes, preprocessing: Preprocessing) -> Pixels:
     return np.asarray(resized.crop((left, top, left + crop, top + crop)))
 
 
-def _loaded(loader: PillowLoader, file: bytes) -> Pixels:
-    loaded = loader.load(FileContent(0, "file:///photo", file, hashlib.sha256(file).digest()))
-    assert isinstance(loaded, LoadedImage) and isinstance(loaded.pixels, np.ndarray), loaded
-    return loaded.pixels
+def loaded(loader: PillowLoader, file: bytes) -> Pixels:
+    """Pixels as the product's loader makes them of a file that is well: uint8 [S, S, 3]."""
+    image = loader.load(FileContent(0, "file:///photo", file, hashlib.sha256(file).digest()))
+    assert isinstance(image, LoadedImage) and isinstance(image.pixels, np.ndarray), image
+    return image.pixels
 
 
 def _classified(pictures: Iterable[Pixels], engine: EngineName, spec: ModelSpec) -> NDArray[np.float32]:
@@ -99,6 +100,8 @@ def _classified(pictures: Iterable[Pixels], engine: EngineName, spec: ModelSpec)
         key=key_of(spec),
         cache_dir=settings.cache_dir,
         threads=settings.cores,
+        precision=settings.precision,
+        ranges=spec.ranges,
     ) as running:
         return np.concatenate(list(_logits(iter(pictures), running)))
 

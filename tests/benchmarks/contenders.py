@@ -114,6 +114,7 @@ def _our_forward(options: argparse.Namespace) -> None:
         key=key_of(spec),
         cache_dir=options.cache,
         threads=options.threads,
+        ranges=spec.ranges,
     ) as engine:
         size, crop = engine.batch_sizes[-1], spec.preprocessing.crop
         pixels = np.random.default_rng(0).integers(0, 256, (size, crop, crop, 3), np.uint8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -155,12 +155,19 @@ class Bench:
     @cached_property
     def fastest_forward(self) -> Contender:
         """Of the public engines and their settings."""
-        return self._fastest(
-            [
-                self.loop(f"public engine: {configuration}", "public-forward", configuration, self.small)
-                for configuration in public.forwards()
-            ]
-        )
+        return self._fastest(self._public_engines(public.forwards()))
+
+    @cached_property
+    def fastest_int8_forward(self) -> Contender | None:
+        """Of the product's int8 in the public engine; None where the product does not take int8."""
+        engines = self._public_engines(public.int8_forwards())
+        return self._fastest(engines) if engines else None
+
+    def _public_engines(self, configurations: Iterable[str]) -> list[Contender]:
+        return [
+            self.loop(f"public engine: {configuration}", "public-forward", configuration, self.small)
+            for configuration in configurations
+        ]
 
     def _public_loadings(self, where: Photos) -> list[Contender]:
         return [

@@ -5,7 +5,8 @@ kernel with antialiasing. Large JPEGs are scaled while they are decoded where th
 kernel still has at least twice the pixels that it makes. Nothing is hashed, checked, turned or handed over.
 
 Forward: the same network and weights as the product's, uint8 pixels in, in OpenVINO's asynchronous queue
-or in PyTorch.
+or in PyTorch; in the arithmetic that each takes by itself. What the product makes of the network for int8
+is put into OpenVINO's queue too, and told apart: nobody else would find it there.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from tagger import models
+from tagger.engines import graph, openvino
+from tagger.engines.processor import instructions
+from tagger.library.convert import key_of, network_of
+from tagger.models import ModelSpec
 from tests.benchmarks.counting import Count
 
 RESIZE, CROP = 256, 224
@@ -153,33 +159,41 @@ def forwards() -> Iterator[str]:
         yield "torch bfloat16 32"
 
 
+def int8_forwards() -> Iterator[str]:
+    """The same of the product's int8, where the product takes it by itself."""
+    if openvino.prefers_int8():
+        for batch in (4, 8, 16):
+            yield f"openvino-int8 throughput {batch}"
+
+
 def computes_bf16() -> bool:
     """Whether the processor has instructions for bf16; emulated, PyTorch's is slower than f32 by far."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text().split()
-    except OSError:
-        return False
-    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(instructions())
 
 
 def forward_for_ever(configuration: str, cache_dir: Path, threads: int, count: Count) -> None:
     """Count the images of one pass after the other."""
     runtime, manner, batch = configuration.split()
-    if runtime == "openvino":
-        _openvino(manner, int(batch), cache_dir, threads, count)
-    else:
-        _torch(manner, int(batch), threads, count)
+    spec = models.get("efficientnet-lite0")
+    if runtime == "torch":
+        _torch(spec, manner, int(batch), threads, count)
+        return
+    ranges = spec.ranges if runtime == "openvino-int8" else ()
+    model = graph.obtain(
+        openvino.runtime(),
+        lambda: network_of(spec),
+        spec.preprocessing,
+        key_of(spec),
+        cache_dir,
+        ranges,
+    )
+    model.reshape([int(batch), CROP, CROP, 3])
+    _openvino(model, manner, int(batch), threads, count)
 
 
-def _openvino(hint: str, batch: int, cache_dir: Path, threads: int, count: Count) -> None:
-    from tagger import models
-    from tagger.engines import graph, openvino
-    from tagger.library.convert import key_of, network_of
-
-    spec, runtime = models.get("efficientnet-lite0"), openvino.runtime()
-    model = graph.obtain(runtime, lambda: network_of(spec), spec.preprocessing, key_of(spec), cache_dir)
-    model.reshape([batch, CROP, CROP, 3])
-    # The arithmetic is what OpenVINO takes by itself: bf16 where the processor has it.
+def _openvino(model: Any, hint: str, batch: int, threads: int, count: Count) -> None:
+    runtime = openvino.runtime()
+    # The arithmetic of what is not int8 is what OpenVINO takes by itself: bf16 where the processor has it.
     config = {"PERFORMANCE_HINT": hint.upper(), "INFERENCE_NUM_THREADS": threads}
     queue = runtime.AsyncInferQueue(runtime.Core().compile_model(model, "CPU", config))
     queue.set_callback(lambda request, data: count.add(batch))
@@ -188,14 +202,11 @@ def _openvino(hint: str, batch: int, cache_dir: Path, threads: int, count: Count
         queue.start_async([pixels])
 
 
-def _torch(dtype: str, batch: int, threads: int, count: Count) -> None:
+def _torch(spec: ModelSpec, dtype: str, batch: int, threads: int, count: Count) -> None:
     import torch
 
-    from tagger import models
-    from tagger.library.convert import network_of
-
     torch.set_num_threads(threads)
-    network = network_of(models.get("efficientnet-lite0")).eval().to(memory_format=torch.channels_last)
+    network = network_of(spec).eval().to(memory_format=torch.channels_last)
     pixels = torch.from_numpy(_noise((batch, CROP, CROP, 3))).permute(0, 3, 1, 2)
     narrow = dtype == "bfloat16"
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=narrow):

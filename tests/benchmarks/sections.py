@@ -14,17 +14,20 @@ from tests.benchmarks.servers import broker_server, postgres_server
 from tests.benchmarks.turns import Contender, Running
 
 OUR_LOADING, OUR_FORWARD = "tagger: loading", "tagger: engine"
+WITH_INT8 = "limit of the public with our int8 in OpenVINO's own queue"
 
 
 def small(bench: Bench) -> Section:
     """The whole to the limit of what is public."""
     where = bench.small
     loading, forward = bench.fastest_small_loading, bench.fastest_forward
+    in_int8 = bench.fastest_int8_forward
     whole_decode = bench.loop("Pillow, whole picture resized", "public-processes", "Pillow whole", where)
     race = bench.race(
         [
             loading,
             forward,
+            *([in_int8] if in_int8 else []),
             bench.tagging(where, bench.setting.warm),
             bench.loop(OUR_LOADING, "our-loading", "-", where),
             bench.loop(OUR_FORWARD, "our-forward", "-", where),
@@ -34,22 +37,27 @@ def small(bench: Bench) -> Section:
     rates = race.rates
     of_public = limit(rates[loading.name], rates[forward.name])
     of_ours = limit(rates[OUR_LOADING], rates[OUR_FORWARD])
+    limits = {"limit of the public": of_public, "limit of our own": of_ours}
+    figures = [Figure("`tagger tag` to the limit of the fastest public", ratio(rates[TAG], of_public), 0.92)]
+    if in_int8:
+        limits[WITH_INT8] = limit(rates[loading.name], rates[in_int8.name])
+        figures.append(Figure(f"`tagger tag` to the {WITH_INT8}", ratio(rates[TAG], limits[WITH_INT8])))
+    figures += [
+        Figure("`tagger tag` to the limit of its own parts", ratio(rates[TAG], of_ours)),
+        Figure("our loading to the fastest public", ratio(rates[OUR_LOADING], rates[loading.name])),
+        Figure("our engine to the fastest public", ratio(rates[OUR_FORWARD], rates[forward.name])),
+        Figure(
+            "our loading to Pillow with the whole picture resized",
+            ratio(rates[OUR_LOADING], rates[whole_decode.name]),
+            2.0,
+        ),
+    ]
     return Section(
         "small",
         f"Small photos, {_size(bench)}",
         rates,
-        {"limit of the public": of_public, "limit of our own": of_ours},
-        [
-            Figure("`tagger tag` to the limit of the fastest public", ratio(rates[TAG], of_public), 0.92),
-            Figure("`tagger tag` to the limit of its own parts", ratio(rates[TAG], of_ours)),
-            Figure("our loading to the fastest public", ratio(rates[OUR_LOADING], rates[loading.name])),
-            Figure("our engine to the fastest public", ratio(rates[OUR_FORWARD], rates[forward.name])),
-            Figure(
-                "our loading to Pillow with the whole picture resized",
-                ratio(rates[OUR_LOADING], rates[whole_decode.name]),
-                2.0,
-            ),
-        ],
+        limits,
+        figures,
         race.notes,
         {"trials": bench.trials},
     )

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 from torch import nn
 
 from tagger.engines import Engine, select_engine
 from tagger.engines.cuda import CudaEngine
 from tagger.values import Batch, Preprocessing
+from tests.photos import EXAMPLES
 from tests.torch_threads import one_thread  # noqa: F401 -- a fixture for all tests here
 
 SIDE = 8
@@ -81,3 +83,15 @@ def open_engine(request: pytest.FixtureRequest, engine_cache: Path) -> Iterator[
     yield opening
     for engine in opened:
         engine.close()
+
+
+def square_photos(side: int) -> NDArray[np.uint8]:
+    """Four of the example photos: uint8 [4, side, side, 3]."""
+    files = [path for path in sorted(EXAMPLES.rglob("*.jpg")) if "truncated" not in path.name][:4]
+    assert len(files) == 4
+    return np.stack([_square(file, side) for file in files])
+
+
+def _square(file: Path, side: int) -> NDArray[np.uint8]:
+    with Image.open(file) as photo:
+        return np.asarray(ImageOps.fit(photo.convert("RGB"), (side, side)))

@@ -6,32 +6,23 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from tagger import models
 from tagger.engines import Prediction, select_engine
 from tagger.models import networks
 from tagger.values import Batch, EngineName
+from tests.unit.engines.conftest import square_photos
 
-PHOTOS = Path(__file__).parents[3] / "examples" / "photos"
 SPEC = models.get("efficientnet-lite0")
 SIDE = SPEC.preprocessing.crop
 
 
 def _pixels() -> NDArray[np.uint8]:
     """Four photos, and a picture each of black, of white, of noise and of a gradient."""
-    files = [path for path in sorted(PHOTOS.rglob("*.jpg")) if "truncated" not in path.name][:4]
-    assert len(files) == 4
-    photos = [_square(file) for file in files]
     noise = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 3))
     gradient = np.broadcast_to(np.arange(SIDE)[:, None, None], (SIDE, SIDE, 3))
     made = [np.zeros((SIDE, SIDE, 3)), np.full((SIDE, SIDE, 3), 255), noise, gradient]
-    return np.stack([*photos, *made]).astype(np.uint8)
-
-
-def _square(file: Path) -> NDArray[np.uint8]:
-    with Image.open(file) as photo:
-        return np.asarray(ImageOps.fit(photo.convert("RGB"), (SIDE, SIDE)))
+    return np.stack([*square_photos(SIDE), *made]).astype(np.uint8)
 
 
 def _predict(name: EngineName, pixels: NDArray[np.uint8], cache: Path) -> Prediction:
