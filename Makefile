@@ -17,7 +17,7 @@ INSTALL = $(BIN)/python -m pip install -q
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench bench-database bench-scan bench-wants bench-worker bench-accuracy bench-cuda ranges fuzz taxonomy clean
+.PHONY: help install demo test lint format bench bench-database bench-scan bench-wants bench-worker bench-accuracy bench-cuda ranges snapshot fuzz taxonomy clean
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -76,6 +76,9 @@ bench-database: $(VENV)/installed-tests ## Search and write on made rows, on bot
 
 bench-accuracy: $(VENV)/installed-tests ## Does the fast way cost accuracy (PHOTOS=folder, of folders named by WordNet ids)
 	@$(BIN)/python -m tests.benchmarks.accuracy $(PHOTOS) $(ARGS)
+
+snapshot: $(VENV)/installed ## Write anew what the migrations come to, for new SQLite files
+	@$(BIN)/python -c 'from tagger.store import migrate; print(migrate.snapshot(), end="")' > migrations/sqlite.sql
 
 ranges: $(VENV)/installed-tests ## What models need to be computed in int8, for the catalogue (PHOTOS=folder)
 	@$(BIN)/python -m tests.benchmarks.ranges $(PHOTOS) $(ARGS)

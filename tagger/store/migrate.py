@@ -1,22 +1,25 @@
 """Bringing a database to this program's version, and keeping a copy of it.
 
-Only :func:`upgrade` changes a schema. A new SQLite file is brought up by itself; any other
-database is upgraded when its owner says so, since other programs may be reading it. Every command
-checks the version, and so it does that without Alembic, which takes a tenth of a second to import.
+A new SQLite file is brought up by itself; any other database is upgraded when its owner says so, since
+other programs may be reading it. Every command checks the version, and so it does that without Alembic,
+which takes a tenth of a second to import. A new file is made from a snapshot, the SQL that the migrations
+come to: in a twentieth of the time, while a person waits for the first tag.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect, text
 
 import tagger
 from tagger.errors import DatabaseError
-from tagger.store.session import Database, exclusive
+from tagger.store.session import Database, exclusive, open_database
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -25,16 +28,18 @@ if TYPE_CHECKING:
 NEWEST = "0004"
 """The version of the schema that this program works with: the last of the migrations."""
 
+SNAPSHOT = "sqlite.sql"
+"""What :func:`snapshot` gives, among the migrations; written anew by `make snapshot`."""
+
 _SCHEMA = 7_461_676
 """Guards the schema: two machines that start at once must not both migrate."""
 
 
 def upgrade(database: Database) -> str:
-    """Bring the schema to the newest version (created if new); the version it now has."""
+    """Bring the schema to the newest version (created if new) by migrations; the version it now has."""
     from alembic import command
 
-    if database.path is not None:
-        _make_folder(database.path.parent)
+    _make_folder(database)
     with database.writing() as connection:
         exclusive(connection, _SCHEMA)
         config = _config()
@@ -64,9 +69,20 @@ def check(database: Database) -> None:
 def ensure(database: Database) -> None:
     """Make a new SQLite file ready; check any other database."""
     if database.is_sqlite and current(database) is None:
+        _create(database)
+    check(database)
+
+
+def snapshot() -> str:
+    """The SQL that makes a new SQLite file what the migrations would; kept beside them."""
+    with TemporaryDirectory() as folder:
+        place = Path(folder) / "new.db"
+        database = open_database(str(place))
         upgrade(database)
-    else:
-        check(database)
+        database.close()
+        with closing(sqlite3.connect(place)) as made:
+            statements = list(made.iterdump())[1:-1]  # between BEGIN and COMMIT
+    return "\n".join(statements) + "\n"
 
 
 def current(database: Database) -> str | None:
@@ -102,13 +118,36 @@ def backup(database: Database, target: Path) -> Path:
         raise DatabaseError(f"there is no database at {database.path} yet")
     if target.exists():
         raise DatabaseError(f"{target} is there already: name another file")
-    _make_folder(target.parent)
+    _make(target.parent)
     with closing(sqlite3.connect(database.path)) as source, closing(sqlite3.connect(target)) as copy:
         source.backup(copy)
     return target
 
 
-def _make_folder(folder: Path) -> None:
+def _create(database: Database) -> None:
+    _make_folder(database)
+    with database.writing() as connection:
+        if not inspect(connection).get_table_names():  # else another process was faster
+            for statement in _statements((_scripts() / SNAPSHOT).read_text(encoding="utf-8")):
+                connection.exec_driver_sql(statement)
+
+
+def _statements(script: str) -> Iterator[str]:
+    """One by one, since SQLite's own way to run a script ends the transaction that it is in."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _make_folder(database: Database) -> None:
+    if database.path is not None:
+        _make(database.path.parent)
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
