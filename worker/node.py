@@ -25,6 +25,7 @@ from celery.worker import state
 from tenacity import Retrying, retry_if_exception_type, wait_fixed
 
 from tagger.errors import DatabaseUnavailable, SettingsError, TaggerError
+from tagger.garbage import collect_rarely
 from tagger.library.lease import Lease
 from tagger.settings import Settings, load_settings
 from tagger.sources import Roots
@@ -56,6 +57,7 @@ SILENT_SECONDS = 120.0
 def main() -> None:
     """Run until told to stop; the exit code is 3 for what cannot work as it is set up."""
     role, number = cast("Role", sys.argv[1]), int(sys.argv[2])
+    collect_rarely()
     settings = load_settings()
     logs.configure(settings.log_format)
     sys.__stdout__ = None  # type: ignore[misc]  # where Celery's signal handlers write lines of their own, in no form of ours
