@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "tagger"
-GROUND = {"values", "errors", "metering"}
+GROUND = {"values", "errors", "metering", "garbage"}
 ROOMS = {"engines", "models", "loading", "sources", "taxonomy", "data"}
 HALL = {"pipeline", "supervision", "store", "search", "training", "export"}
 MAY_IMPORT = {
