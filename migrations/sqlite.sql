@@ -2,7 +2,7 @@ CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL, 
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0004');
+INSERT INTO "alembic_version" VALUES('0005');
 CREATE TABLE class_scores (content_id INTEGER NOT NULL, model_id INTEGER NOT NULL, rank INTEGER NOT NULL, label_index INTEGER NOT NULL, confidence DOUBLE NOT NULL, CONSTRAINT pk_class_scores PRIMARY KEY (content_id, model_id, rank)) WITHOUT ROWID;
 CREATE TABLE contents (
 	id INTEGER NOT NULL, 
@@ -58,6 +58,16 @@ CREATE TABLE models (
 	CONSTRAINT pk_models PRIMARY KEY (id), 
 	CONSTRAINT uq_models_fingerprint UNIQUE (fingerprint), 
 	CONSTRAINT uq_models_name UNIQUE (name)
+);
+CREATE TABLE promotions (
+	id INTEGER NOT NULL, 
+	model_id INTEGER NOT NULL, 
+	previous_id INTEGER, 
+	promoted_at DATETIME NOT NULL, 
+	rolled_back_at DATETIME, 
+	CONSTRAINT pk_promotions PRIMARY KEY (id), 
+	CONSTRAINT fk_promotions_model_id_models FOREIGN KEY(model_id) REFERENCES models (id) ON DELETE CASCADE, 
+	CONSTRAINT fk_promotions_previous_id_models FOREIGN KEY(previous_id) REFERENCES models (id) ON DELETE SET NULL
 );
 CREATE TABLE requests (
 	id INTEGER NOT NULL, 
@@ -171,6 +181,8 @@ CREATE INDEX ix_tag_scores_search ON tag_scores (tag_id, model_id, confidence, c
 CREATE INDEX ix_taggings_failures ON taggings (run_id, finished_at, outcome) WHERE outcome NOT IN ('ok', 'empty');
 CREATE INDEX ix_images_vanished ON images (id) WHERE vanished_at IS NOT NULL;
 CREATE INDEX ix_verdicts_said ON verdicts (tag_id, verdict, image_id);
+CREATE INDEX ix_promotions_model_id ON promotions (model_id);
+CREATE INDEX ix_promotions_previous_id ON promotions (previous_id);
 CREATE VIEW model_tags AS 
         SELECT i.id AS image_id, i.uri, s.content_id, s.model_id, s.tag_id, s.confidence
         FROM tag_scores s JOIN images i ON i.content_id = s.content_id

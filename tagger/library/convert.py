@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def key_of(spec: ModelSpec) -> str:
     """What the converted network is kept under: its name and its weights."""
-    return f"{spec.name}-{spec.weights.sha256[:16]}"
+    return f"{spec.name}-{spec.weights.identity[:64]}"
 
 
 def network_of(spec: ModelSpec) -> nn.Module:

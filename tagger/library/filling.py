@@ -19,7 +19,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tagger.errors import ModelError, SettingsError, SourceError, TaggerError
-from tagger.library import versions
+from tagger.library import lookup, versions
 from tagger.library.lease import Lease
 from tagger.library.survey import Place, gone_away, places_of, shown, survey
 from tagger.sources import Found, Refused, Roots, Whereabouts, look, patiently, printable
@@ -71,7 +71,9 @@ class What(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Ask:
     """What is wanted: ``items`` are paths and URIs, each of an image or a folder; ``what`` is of the
-    known library; ``outcomes`` are to be tried again. ``name`` joins the unfinished run of that name."""
+    known library; ``outcomes`` are to be tried again. ``name`` joins the unfinished run of that name. Of what
+    the model was never asked about, ``where`` leaves only images that have all these tags now, and ``limit``
+    so many of them."""
 
     kind: RunKind
     model: str | None = None
@@ -81,6 +83,8 @@ class Ask:
     what: tuple[What, ...] = ()
     outcomes: tuple[OutcomeKind, ...] = ()
     retry_failed: bool = False
+    where: tuple[str, ...] = ()
+    limit: int | None = None
     streamed: bool = False
     """Whether there are more items, which only the process that reads them has."""
 
@@ -107,6 +111,8 @@ class Ask:
             what=tuple(map(What, kept["what"])),
             outcomes=tuple(map(OutcomeKind, kept["outcomes"])),
             retry_failed=kept["retry_failed"],
+            where=tuple(kept.get("where", ())),
+            limit=kept.get("limit"),
             streamed=kept["streamed"],
         )
 
@@ -115,7 +121,7 @@ class Ask:
         """What the run is about, for a person."""
         first = tuple(map(_short, self.items[:NAMED]))
         more = ("...",) if len(self.items) > NAMED else ()
-        return (*first, *more, *self.what, *self.outcomes)
+        return (*first, *more, *self.what, *self.outcomes, *self.where)
 
 
 def _short(item: str) -> str:
@@ -448,9 +454,10 @@ class _Filling:
                 self.filled.warnings.append(str(fault))
 
     def _want_missing(self) -> None:
-        model_id, scope, run_id = self.model.id, _scope(self.roots), self.filled.run_id
-        for group in self._groups(partial(wants.missing, model_id=model_id, scope=scope)):
+        model_id, run_id = self.model.id, self.filled.run_id
+        for group in _missing(self.database, self.ask, self.model, self.roots):
             self.database.write(partial(wants.want_for, model_id=model_id, image_ids=group, run_id=run_id))
+            self.watch(self.filled)
 
     def _want_again(self, outcomes: Sequence[OutcomeKind]) -> None:
         model_id, scope, run_id = self.model.id, _scope(self.roots), self.filled.run_id
@@ -476,11 +483,66 @@ class _Filling:
             )
 
     def _groups(self, find: _Find) -> Iterator[list[int]]:
-        last = 0
-        while group := self.database.read(partial(find, after=last)):
+        for group in _groups(self.database, find):
             yield group
-            last = group[-1]
             self.watch(self.filled)
+
+
+def _groups(database: Database, find: _Find) -> Iterator[list[int]]:
+    last = 0
+    while group := database.read(partial(find, after=last)):
+        yield group
+        last = group[-1]
+
+
+def _missing(database: Database, ask: Ask, model: Model, roots: Roots) -> Iterator[list[int]]:
+    """What the model was never asked about, as far as the ask is about it, in groups."""
+    left = ask.limit
+    chosen = {photo.image_id for photo in lookup.search(database, ask.where).photos} if ask.where else None
+    for group in _groups(database, partial(wants.missing, model_id=model.id, scope=_scope(roots))):
+        some = [image_id for image_id in group if chosen is None or image_id in chosen][:left]
+        if some:
+            yield some
+        if left is not None:
+            left -= len(some)
+            if not left:
+                return
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a reindex would want: ``wanted`` images, beside those of which ``there`` is an outcome already.
+
+    ``rate`` is what was measured of late, in images a second; None if nothing was. What is new on the disk
+    is not known before it is scanned.
+    """
+
+    model: str
+    wanted: int
+    there: int
+    rate: float | None
+
+    @property
+    def hours(self) -> float | None:
+        """How long that takes at the measured rate."""
+        return self.wanted / self.rate / 3600 if self.rate else None
+
+
+def plan(database: Database, ask: Ask, roots: Roots) -> Plan:
+    """What of the known library the ask would want; nothing is written but the version itself.
+
+    Raises as :func:`check`, and :class:`NotFound` for a tag that is none.
+    """
+    check(ask, roots)
+    model = versions.register(database, versions.choose(database, ask.model))
+    wanted = sum(map(len, _missing(database, ask, model, roots))) if What.MISSING in ask.what else 0
+    if What.FAILED in ask.what:
+        find = partial(wants.ended_so, model_id=model.id, scope=_scope(roots), outcomes=WORTH_RETRYING)
+        wanted += sum(map(len, _groups(database, find)))
+    with database.reading() as connection:
+        there = wants.finished(connection, model.id)
+        rate = runs.late_rate(connection, model.id)
+    return Plan(model.name, wanted, there, rate)
 
 
 def _is_absent(one: Found | Refused) -> bool:

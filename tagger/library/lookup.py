@@ -54,14 +54,14 @@ def search(
     """
     with database.reading() as connection:
         catalog.require_models(connection)
-        all_of = tuple(_tags(connection, words))
-        none_of = tuple(tag for one in without for tag in _tags(connection, [one]))
+        all_of = tuple(tags_meant(connection, words))
+        none_of = tuple(tag for one in without for tag in tags_meant(connection, [one]))
         query = Query(all_of, none_of, min_confidence, limit, offset)
         return Answer(all_of, none_of, find(connection, query))
 
 
-def _tags(connection: Connection, words: Sequence[str]) -> Iterator[str]:
-    """The tags that words mean, the longest runs of them first."""
+def tags_meant(connection: Connection, words: Sequence[str]) -> Iterator[str]:
+    """The tags that words mean, the longest runs of them first; raises :class:`NotFound`."""
     rest = list(words)
     while rest:
         length, tag = _longest(connection, rest)
@@ -76,7 +76,7 @@ def _longest(connection: Connection, words: Sequence[str]) -> tuple[int, str]:
         tag = catalog.resolve_tag(connection, word) or load_taxonomy().resolve(word)
         if tag is not None:
             return length, tag
-    raise NotFound(_unknown(words[0] if len(words) == 1 else " ".join(words)))
+    raise NotFound(unknown_tag(words[0] if len(words) == 1 else " ".join(words)))
 
 
 def tags(database: Database) -> list[TagUse]:
@@ -110,13 +110,18 @@ def show(database: Database, image: str, roots: Roots) -> ImageReport:
     Raises :class:`NotFound` when there is none, or several, naming them.
     """
     with database.reading() as connection:
-        found = queries.find_images(connection, place(image, roots), _quoted(image), limit=6)
-        if not found:
-            raise NotFound(f"{image} is not in this database: `tagger tag` it first")
-        if len(found) > 1:
-            several = "\n  ".join(uri for _, uri in found)
-            raise NotFound(f"several images are called {image}; give more of the path:\n  {several}")
-        return queries.image_report(connection, found[0][0])
+        return queries.image_report(connection, find_image(connection, image, roots))
+
+
+def find_image(connection: Connection, image: str, roots: Roots) -> int:
+    """The id of one image, named as in :func:`show`; raises as that."""
+    found = queries.find_images(connection, place(image, roots), _quoted(image), limit=6)
+    if not found:
+        raise NotFound(f"{image} is not in this database: `tagger tag` it first")
+    if len(found) > 1:
+        several = "\n  ".join(uri for _, uri in found)
+        raise NotFound(f"several images are called {image}; give more of the path:\n  {several}")
+    return found[0][0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +192,7 @@ def _quoted(image: str) -> str:
     return Roots().adding(["/"]).uri_of(Path("/") / image).removeprefix("file:///")
 
 
-def _unknown(word: str) -> str:
+def unknown_tag(word: str) -> str:
+    """That there is no such tag, and what may have been meant."""
     near = " or ".join(load_taxonomy().suggest(word, at_most=3))
     return f"there is no tag {word!r}" + (f": did you mean {near}?" if near else "; `tagger tags` lists them")

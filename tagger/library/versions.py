@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 from tagger import models
 from tagger.errors import ModelError, WeightsError
-from tagger.models import ModelSpec, weights
-from tagger.store import catalog, counts
+from tagger.models import ModelSpec, PackagedWeights, Weights, weights
+from tagger.store import catalog, counts, queries
 from tagger.store.catalog import Model, ModelEntry, TagEntry
+from tagger.store.queries import ModelDiff
 from tagger.store.session import Database
 from tagger.taxonomy import Taxonomy, load_taxonomy
-
-DEFAULT_MODEL = "efficientnet-lite0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,8 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class CatalogueRow:
-    """A model that can be asked for. ``input`` is the crop in pixels, ``top1`` as published (0-1)."""
+    """A model that can be asked for. ``input`` is the crop in pixels, ``top1`` as published (0-1);
+    ``weights`` names the package that they come with, or torchvision's name of them."""
 
     name: str
     vocabulary: str
@@ -51,7 +51,9 @@ class CatalogueRow:
     top1: float
     top1_source: str
     licence: str
-    package: str
+    weights: str
+    packaged: bool
+    megabytes: float
     here: bool
 
 
@@ -68,11 +70,28 @@ def catalogue() -> list[CatalogueRow]:
             top1=spec.published.top1,
             top1_source=spec.published.source,
             licence=spec.licence,
-            package=spec.weights.package,
+            weights=_origin(spec.weights),
+            packaged=isinstance(spec.weights, PackagedWeights),
+            megabytes=round(spec.weights.size / 2**20, 1),
             here=_is_here(spec),
         )
         for spec in models.all_specs()
     ]
+
+
+def _origin(source: Weights) -> str:
+    return source.package if isinstance(source, PackagedWeights) else source.name
+
+
+def fetch(name: str) -> bool:
+    """Download a model's weights if they are not here; whether that was done.
+
+    Raises :class:`ModelError` when there is no such model, or no way to its weights.
+    """
+    spec = models.get(name)
+    fetched = weights.fetch(spec.weights)
+    weights.check(spec.weights, weights.locate(spec.weights))
+    return fetched
 
 
 def _is_here(spec: ModelSpec) -> bool:
@@ -88,7 +107,7 @@ def choose(database: Database, name: str | None) -> Choice:
 
     Raises :class:`ModelError` when there is none of that name.
     """
-    spec = models.get(name or _live(database) or DEFAULT_MODEL)
+    spec = models.get(name or _live(database) or models.DEFAULT)
     return Choice(spec, load_taxonomy(spec.labels))
 
 
@@ -127,6 +146,49 @@ def promote(database: Database, name: str) -> Model:
         return catalog.find_model(connection, model.name)
 
 
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """The version that holds again, and how many present images it has no outcome for: what came since it
+    was replaced."""
+
+    model: Model
+    lacking: int
+
+
+def roll_back(database: Database, vocabulary: str) -> RolledBack:
+    """Have the version hold again that the live one took over from.
+
+    Raises :class:`ModelError` when there is none.
+    """
+    with database.writing() as connection:
+        model = catalog.roll_back(connection, vocabulary)
+        counts.refresh(connection)
+        return RolledBack(model, catalog.lacking(connection, model))
+
+
+def prune(database: Database, name: str) -> Model:
+    """Remove a version that is not live, with all that it said.
+
+    Raises :class:`ModelError` when it is unknown, or live.
+    """
+    with database.writing() as connection:
+        model = catalog.find_model(connection, name)
+        catalog.prune(connection, model)
+    return model
+
+
+def diff(database: Database, before: str, after: str, examples: int) -> ModelDiff:
+    """What changes from one version to another of the same vocabulary.
+
+    Raises :class:`ModelError` when one is unknown, or they are of two vocabularies.
+    """
+    with database.reading() as connection:
+        one, other = (catalog.find_model(connection, name) for name in (before, after))
+        if one.vocabulary != other.vocabulary or one == other:
+            raise ModelError(f"{one.name} and {other.name} are not two versions of one vocabulary")
+        return queries.diff(connection, one, other, examples)
+
+
 def registered(database: Database) -> list[Model]:
     """All versions in this database, oldest first."""
     with database.reading() as connection:
@@ -134,7 +196,7 @@ def registered(database: Database) -> list[Model]:
 
 
 def _live(database: Database) -> str | None:
-    vocabulary = models.get(DEFAULT_MODEL).vocabulary
+    vocabulary = models.get(models.DEFAULT).vocabulary
     with database.reading() as connection:
         live = catalog.live_model(connection, vocabulary)
     return live.spec if live is not None and live.spec in models.names() else None

@@ -28,6 +28,7 @@ from tagger.library.survey import Place, gone_away, moved_away, shown
 from tagger.library.versions import Choice
 from tagger.loading import PillowLoader
 from tagger.metering import SILENT, Meter, Stage
+from tagger.models import weights
 from tagger.pipeline import Loading, Stages
 from tagger.sources import Roots
 from tagger.store import ledger, outcomes
@@ -340,6 +341,7 @@ class Workshop:
 
     def _start_engine(self) -> Engine:
         spec = self._choice.spec
+        weights.fetch(spec.weights)
         convert_apart(spec, self._equipment.engine, self._equipment.cache_dir)
         return select_engine(
             self._equipment.engine,

@@ -8,15 +8,26 @@ classifier.
 
 from __future__ import annotations
 
+from tagger.models.catalogue import DEFAULT
 from tagger.models.registry import Registry, all_specs, get, names, register
-from tagger.models.spec import Activation, ModelSpec, PublishedAccuracy, WeightsSource
+from tagger.models.spec import (
+    Activation,
+    ModelSpec,
+    PackagedWeights,
+    PublishedAccuracy,
+    TorchvisionWeights,
+    Weights,
+)
 
 __all__ = [
+    "DEFAULT",
     "Activation",
     "ModelSpec",
+    "PackagedWeights",
     "PublishedAccuracy",
     "Registry",
-    "WeightsSource",
+    "TorchvisionWeights",
+    "Weights",
     "all_specs",
     "get",
     "names",

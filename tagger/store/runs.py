@@ -431,6 +431,20 @@ def _run(run: Any, moment: datetime) -> Run:
     )
 
 
+def late_rate(connection: Connection, model_id: int, runs: int = 5) -> float | None:
+    """Images a second over the last runs that took their time, by preference those of this model; None if
+    there were none."""
+    of_model = RunRow.model_id == model_id
+    rows = connection.execute(
+        select(RunRow.done, RunRow.seconds)
+        .where(RunRow.seconds > 1, RunRow.done > 0)
+        .order_by(of_model.desc(), RunRow.id.desc())
+        .limit(runs)
+    ).all()
+    seconds = sum(row.seconds for row in rows)
+    return sum(row.done for row in rows) / seconds if seconds else None
+
+
 def _rate(run: Any, moment: datetime) -> float:
     """Images a second: of late while it goes on, of its whole time when it is over."""
     if run.finished_at is not None or run.kind == RunKind.TAG:

@@ -134,6 +134,17 @@ class ModelRow(Base):
     added_at: Mapped[datetime] = mapped_column(Moment)
 
 
+class PromotionRow(Base):
+    """A version took over from another (None: from nobody); and when that was taken back, if it was."""
+
+    __tablename__ = "promotions"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    model_id: Mapped[int] = mapped_column(_fk("models.id"), index=True)
+    previous_id: Mapped[int | None] = mapped_column(_fk("models.id", "SET NULL"), index=True)
+    promoted_at: Mapped[datetime] = mapped_column(Moment)
+    rolled_back_at: Mapped[datetime | None] = mapped_column(Moment)
+
+
 class LabelRow(Base):
     """A class of a model, at its index in the network's output."""
 

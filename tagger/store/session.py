@@ -85,9 +85,11 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that only reads."""
+        """A transaction that only reads, and sees the same from its first statement to its last: a page
+        that is put together from several is of one version, whatever is promoted meanwhile."""
         with _translated(self), self.engine.connect() as connection:
-            yield connection.execution_options(tagger_reads=True)
+            options = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+            yield connection.execution_options(tagger_reads=True, **options)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:

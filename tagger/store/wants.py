@@ -50,6 +50,20 @@ def ended_so(
     )
 
 
+def finished(connection: Connection, model_id: int) -> int:
+    """Present images that have an outcome from the model."""
+    return connection.execute(
+        select(func.count())
+        .select_from(TaggingRow)
+        .join(ImageRow, ImageRow.id == TaggingRow.image_id)
+        .where(
+            TaggingRow.model_id == model_id,
+            TaggingRow.outcome.is_not(None),
+            ImageRow.vanished_at.is_(None),
+        )
+    ).scalar_one()
+
+
 def vanished_so(connection: Connection, model_id: int, outcomes: Sequence[OutcomeKind]) -> int:
     """How many images with such an outcome have vanished."""
     return connection.execute(

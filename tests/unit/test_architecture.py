@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "values": set[str](),
     "errors": set[str](),
     "metering": set[str](),
+    "garbage": set[str](),
     "settings": GROUND,
     "library": GROUND | ROOMS | HALL | {"settings"},
     "__main__": {"cli"},

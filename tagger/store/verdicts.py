@@ -1,0 +1,122 @@
+"""What people say of images: that a tag is right or wrong, whatever a model makes of it.
+
+Confirm implies the tag's ancestors, reject its descendants. The last word counts: who confirms a tag no
+longer rejects anything above it, and who rejects it no longer confirms anything below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import Connection, delete, insert, select, text
+
+from tagger.store import counts
+from tagger.store.catalog import insert_or_ignore
+from tagger.store.schema import PathRow, StaleTagRow, TagRow, VerdictRow
+from tagger.store.session import now
+
+AT_ONCE = 200
+"""Images whose tags are counted before and after together."""
+
+
+class Verdict(StrEnum):
+    """A person's word on an image and a tag."""
+
+    CONFIRM = "confirm"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What came of a word on some images: on how many it is new, and what it took back there."""
+
+    new: int
+    taken_back: int
+
+
+def say(connection: Connection, verdict: Verdict, tag_id: int, image_ids: Sequence[int]) -> Said:
+    """Note a verdict on a tag for some images (:data:`AT_ONCE` at most), in the caller's transaction."""
+    with _counted(connection, image_ids):
+        before = _held(connection, tag_id, image_ids)
+        taken_back = _take_back_contrary(connection, verdict, tag_id, image_ids)
+        connection.execute(
+            delete(VerdictRow).where(VerdictRow.tag_id == tag_id, VerdictRow.image_id.in_(image_ids))
+        )
+        moment = now(connection)
+        rows = [
+            {"image_id": image_id, "tag_id": tag_id, "verdict": verdict.value, "decided_at": moment}
+            for image_id in image_ids
+        ]
+        if rows:
+            connection.execute(insert(VerdictRow), rows)
+    new = sum(before.get(image_id) != verdict.value for image_id in image_ids)
+    return Said(new, taken_back + sum(word != verdict.value for word in before.values()))
+
+
+def take_back(connection: Connection, tag_id: int, image_ids: Sequence[int]) -> Said:
+    """Have nothing said of this tag for these images."""
+    with _counted(connection, image_ids):
+        gone = connection.execute(
+            delete(VerdictRow).where(VerdictRow.tag_id == tag_id, VerdictRow.image_id.in_(image_ids))
+        )
+    return Said(0, gone.rowcount)
+
+
+def make_tag(connection: Connection, name: str) -> int:
+    """The tag of that name, made if there is none: a person's own word, above and below nothing."""
+    connection.execute(insert_or_ignore(connection, TagRow), [{"name": name}])
+    tag_id: int = connection.execute(select(TagRow.id).where(TagRow.name == name)).scalar_one()
+    connection.execute(
+        insert_or_ignore(connection, PathRow),
+        [{"ancestor_id": tag_id, "descendant_id": tag_id, "depth": 0}],
+    )
+    return tag_id
+
+
+def _held(connection: Connection, tag_id: int, image_ids: Sequence[int]) -> dict[int, str]:
+    rows = connection.execute(
+        select(VerdictRow.image_id, VerdictRow.verdict).where(
+            VerdictRow.tag_id == tag_id, VerdictRow.image_id.in_(image_ids)
+        )
+    )
+    return dict(rows.all())
+
+
+def _take_back_contrary(
+    connection: Connection, verdict: Verdict, tag_id: int, image_ids: Sequence[int]
+) -> int:
+    """Rejections above a tag that is confirmed, confirmations below one that is rejected."""
+    above = select(PathRow.ancestor_id).where(PathRow.descendant_id == tag_id, PathRow.depth > 0)
+    below = select(PathRow.descendant_id).where(PathRow.ancestor_id == tag_id, PathRow.depth > 0)
+    tags, contrary = (above, Verdict.REJECT) if verdict is Verdict.CONFIRM else (below, Verdict.CONFIRM)
+    gone = connection.execute(
+        delete(VerdictRow).where(
+            VerdictRow.image_id.in_(image_ids),
+            VerdictRow.tag_id.in_(tags),
+            VerdictRow.verdict == contrary.value,
+        )
+    )
+    return gone.rowcount
+
+
+@contextmanager
+def _counted(connection: Connection, image_ids: Sequence[int]) -> Iterator[None]:
+    """Keep the tallies right by counting the tags of these images alone.
+
+    The triggers, which are for whoever writes verdicts by hand, would have all tags above and below counted
+    anew over the whole library; what they mark here is right already.
+    """
+    with counts.kept_up(connection, image_ids):
+        before = list(connection.execute(select(StaleTagRow.tag_id)).scalars())
+        yield
+        if connection.dialect.name == "sqlite":  # nobody else writes
+            connection.execute(delete(StaleTagRow).where(StaleTagRow.tag_id.not_in(before)))
+        else:
+            connection.execute(_OWN_MARKS)
+
+
+_OWN_MARKS = text("DELETE FROM stale_tags WHERE xmin = pg_current_xact_id()::xid")
+"""Those that this transaction has set; others may have been committed meanwhile."""

@@ -1,0 +1,94 @@
+"""A person corrects tags, and lets another model take over, look by look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.acceptance.conftest import Tagger
+
+
+def _tags(tagger: Tagger, photo: str) -> dict[str, tuple[float, str]]:
+    found = tagger.json("show", photo)["tags"]
+    return {tag["tag"]: (round(tag["confidence"], 3), tag["source"]) for tag in found}
+
+
+def test_a_word_outlives_the_model(tagger: Tagger, photos: Path) -> None:
+    tagger("tag", photos)
+    assert "dog" in _tags(tagger, "domestic_dog.jpg")
+    assert tagger("reject", "domestic_dog.jpg", "dog").strip() == "Rejected: 1 verdict."
+    assert tagger("confirm", "domestic_dog.jpg", "cat").startswith("Confirmed: 1 verdict.")
+    held = _tags(tagger, "domestic_dog.jpg")
+    assert "dog" not in held
+    assert held["cat"] == held["animal"] == (1.0, "person")
+    tagger("search", "dog", code=1)
+    tagger("tag", photos, "--model", "efficientnet-lite1")
+    version = next(
+        each["name"] for each in tagger.json("models")["versions"] if each["spec"] == "efficientnet-lite1"
+    )
+    tagger("models", "promote", version)
+    later = _tags(tagger, "domestic_dog.jpg")
+    assert "dog" not in later and later["cat"] == (1.0, "person")
+    assert tagger("reject", "domestic_dog.jpg", "dog", "--undo").strip() == "Took back 1 verdict."
+    assert "dog" in _tags(tagger, "domestic_dog.jpg")
+
+
+def test_many_are_corrected_at_once_from_a_search_and_from_a_table(tagger: Tagger, photos: Path) -> None:
+    tagger("tag", photos)
+    dogs = tagger.json("search", "dog")
+    assert tagger.json("reject", "animal", "--where", "dog") == {"new": len(dogs), "taken_back": 0}
+    tagger("search", "dog", code=1)
+    table = tagger.folder / "said.csv"
+    table.write_text("image,tag,verdict\ndomestic_dog.jpg,animal,none\ndomestic_dog.jpg,dog,confirm\n")
+    tagger("confirm", "--csv", table)
+    assert [hit["confidence"] for hit in tagger.json("search", "dog")] == [1.0]
+    table.write_text("image,tag\ndomestic_dog.jpg,cat\nnobody.jpg,cat\n")
+    assert "nobody.jpg is not in this database" in tagger("confirm", "--csv", table, code=1)
+    assert "cat" not in _tags(tagger, "domestic_dog.jpg")
+
+
+def test_wrong_use_of_words_is_answered(tagger: Tagger, photos: Path) -> None:
+    tagger("tag", photos)
+    assert "name photos and, last, the tag" in tagger("confirm", "dog", code=2)
+    assert "did you mean" in tagger("confirm", "domestic_dog.jpg", "retreiver", code=1)
+    assert "--new makes it one" in tagger("confirm", "domestic_dog.jpg", "our rex", code=1)
+    tagger("confirm", "domestic_dog.jpg", "our rex", "--new")
+    assert len(tagger.json("search", "our", "rex")) == 1
+
+
+def test_another_version_is_tried_on_some_compared_promoted_and_taken_back(
+    tagger: Tagger, photos: Path
+) -> None:
+    tagger("tag", photos)
+    env = {"TAGGER_ROOTS": str(photos)}
+    other = Tagger({**tagger.env, **env}, tagger.folder)
+    plan = other.json("reindex", "--model", "efficientnet-lite1", "--missing", "--dry-run")
+    assert plan["wanted"] == plan["there"] + plan["wanted"] > 0
+    some = other.json("reindex", "--model", "efficientnet-lite1", "--where", "dog", "--dry-run")
+    assert 0 < some["wanted"] < plan["wanted"]
+    few = other.json("reindex", "--model", "efficientnet-lite1", "--limit", "1")
+    assert few["wanted"] == 1
+    tagger("tag", photos, "--model", "efficientnet-lite1")
+    old, new = (each["name"] for each in tagger.json("models")["versions"])
+    found = tagger.json("models", "diff", old, new)
+    assert found["images"] > 0 and found["tags"] and found["examples"]
+    assert "Gained" in tagger("models", "diff", old, new)
+    before = tagger.json("tags")
+    tagger("models", "promote", new)
+    assert tagger.json("tags") != before
+    assert f"{old} is live again" in tagger("models", "rollback")
+    assert tagger.json("tags") == before
+    assert "say --yes" in tagger("models", "prune", new, code=2)
+    tagger("models", "prune", new, "--yes")
+    assert [each["name"] for each in tagger.json("models")["versions"]] == [old]
+    assert tagger.json("tags") == before
+
+
+def test_thresholds_are_data(tagger: Tagger, photos: Path) -> None:
+    tagger("tag", photos)
+    before = len(tagger.json("search", "animal"))
+    assert tagger("thresholds", "set", "animal", "1").strip() == "animal counts from 1 on."
+    assert len(tagger.json("search", "animal")) <= before
+    (threshold,) = tagger.json("thresholds", "list", "animal")
+    assert threshold == {"tag": "animal", "threshold": 1.0}
+    assert "the floor" in tagger("thresholds", "set", "animal", "0.01", code=3)
+    assert "tags with fewer than 20 cases" in tagger("thresholds", "fit", "--precision", "0.95")
