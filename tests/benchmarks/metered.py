@@ -22,6 +22,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from tagger.garbage import collect_rarely
 from tagger.library import tagging
 from tagger.library.tagging import Progress, TagRequest
 from tagger.library.workshop import Equipment
@@ -126,6 +127,7 @@ class _Watch:
 
 def main() -> None:
     """Tag and tell."""
+    collect_rarely()  # as the command does
     photos, place = Path(sys.argv[1]), sys.argv[2]
     settings, meter = load_settings(), StageMeter()
     database = MeasuredDatabase(open_database(place).engine)
