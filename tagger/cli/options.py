@@ -39,7 +39,13 @@ def settings_of(context: typer.Context, db: str | None, **overrides: object) -> 
     from tagger.settings import load_settings
 
     outer = context.find_object(Globals) or Globals()
-    return load_settings(database_url=db or outer.db, **overrides)
+    settings = load_settings(database_url=db or outer.db, **overrides)
+    if settings.own_models.is_dir():
+        from tagger import models
+        from tagger.models import own
+
+        models.adopt(own.read_all(settings.own_models))
+    return settings
 
 
 def roots_of(settings: Settings) -> Roots:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tagger import models
 from tagger.engines import graph, openvino, selects_openvino
-from tagger.models import ModelSpec
+from tagger.models import ModelSpec, OwnWeights, own
 from tagger.values import EngineName
 
 if TYPE_CHECKING:
@@ -41,11 +41,16 @@ def convert_apart(spec: ModelSpec, engine: EngineName, cache_dir: Path) -> None:
     if graph.is_kept(openvino.runtime(), spec.preprocessing, key_of(spec), cache_dir):
         return
     command = [sys.executable, "-P", "-m", "tagger.library.convert", spec.name, str(cache_dir)]
+    if isinstance(spec.weights, OwnWeights):
+        command.append(str(Path(spec.weights.path).parent.parent))
     subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
 
 def main() -> None:
-    """In the other process: convert the model of that name and keep it in that folder."""
+    """In the other process: convert the model of that name and keep it in that folder; a third word is the
+    folder of one's own models."""
+    if sys.argv[3:]:
+        models.adopt(own.read_all(Path(sys.argv[3])))
     spec = models.get(sys.argv[1])
     graph.obtain(
         openvino.runtime(), lambda: network_of(spec), spec.preprocessing, key_of(spec), Path(sys.argv[2])

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from datetime import datetime
+from difflib import get_close_matches
+from pathlib import Path
 
 from tagger import models
 from tagger.errors import ModelError, WeightsError
-from tagger.models import ModelSpec, PackagedWeights, Weights, weights
+from tagger.models import (
+    Architecture,
+    ModelSpec,
+    OwnWeights,
+    PackagedWeights,
+    TorchvisionWeights,
+    Weights,
+    own,
+    weights,
+)
 from tagger.store import catalog, counts, queries
 from tagger.store.catalog import Model, ModelEntry, TagEntry
 from tagger.store.queries import ModelDiff
 from tagger.store.session import Database
-from tagger.taxonomy import Taxonomy, load_taxonomy
+from tagger.taxonomy import Taxonomy, flat_taxonomy, load_taxonomy
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +53,8 @@ class Choice:
 @dataclass(frozen=True, slots=True)
 class CatalogueRow:
     """A model that can be asked for. ``input`` is the crop in pixels, ``top1`` as published (0-1);
-    ``weights`` names the package that they come with, or torchvision's name of them."""
+    ``weights`` names the package that they come with, torchvision's name of them, or the file; it is None
+    for a network that waits for somebody's own."""
 
     name: str
     vocabulary: str
@@ -48,12 +62,12 @@ class CatalogueRow:
     year: int
     parameters: int
     input: int
-    top1: float
-    top1_source: str
+    top1: float | None
+    top1_source: str | None
     licence: str
-    weights: str
+    weights: str | None
     packaged: bool
-    megabytes: float
+    megabytes: float | None
     here: bool
 
 
@@ -67,8 +81,8 @@ def catalogue() -> list[CatalogueRow]:
             year=spec.year,
             parameters=spec.parameters,
             input=spec.preprocessing.crop,
-            top1=spec.published.top1,
-            top1_source=spec.published.source,
+            top1=spec.published.top1 if spec.published else None,
+            top1_source=spec.published.source if spec.published else None,
             licence=spec.licence,
             weights=_origin(spec.weights),
             packaged=isinstance(spec.weights, PackagedWeights),
@@ -76,11 +90,31 @@ def catalogue() -> list[CatalogueRow]:
             here=_is_here(spec),
         )
         for spec in models.all_specs()
-    ]
+    ] + [_untrained(network) for network in models.UNTRAINED]
+
+
+def _untrained(network: Architecture) -> CatalogueRow:
+    return CatalogueRow(
+        name=network.name,
+        vocabulary="",
+        family=network.family,
+        year=network.year,
+        parameters=network.parameters,
+        input=network.preprocessing.crop,
+        top1=None,
+        top1_source=None,
+        licence="",
+        weights=None,
+        packaged=False,
+        megabytes=None,
+        here=False,
+    )
 
 
 def _origin(source: Weights) -> str:
-    return source.package if isinstance(source, PackagedWeights) else source.name
+    match source:
+        case PackagedWeights(package=name) | TorchvisionWeights(name=name) | OwnWeights(path=name):
+            return name
 
 
 def fetch(name: str) -> bool:
@@ -92,6 +126,77 @@ def fetch(name: str) -> bool:
     fetched = weights.fetch(spec.weights)
     weights.check(spec.weights, weights.locate(spec.weights))
     return fetched
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """A model to be added: weights, the labels of its classes in their order, and what it is called.
+
+    What of the ``preprocessing`` is None is that of the network as it was published.
+    """
+
+    name: str
+    architecture: str
+    weights: Path
+    labels: Path
+    vocabulary: str | None = None
+    many_labels: bool = False
+    resize: int | None = None
+    crop: int | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+
+
+def add(folder: Path, given: Own) -> ModelSpec:
+    """Keep a model of one's own in ``folder`` and make it known; it can tag from now on.
+
+    Raises :class:`ModelError` for a name that is taken or no name, an unknown network, labels that are none,
+    and weights that are broken, hold code or do not fit.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", given.name):
+        raise ModelError(f"{given.name!r} is no name for a model: letters, digits, dots, dashes")
+    if given.name in models.names():
+        raise ModelError(f"there is a model called {given.name} already: choose another name")
+    known = models.architectures()
+    if given.architecture not in known:
+        near = get_close_matches(given.architecture, known, n=3) or list(known)
+        raise ModelError(f"there is no network {given.architecture}; did you mean {', '.join(near)}?")
+    names = own.read_labels(given.labels)
+    spec = _own_spec(given, known[given.architecture], len(names))
+    flat_taxonomy(spec.name, names)
+    state = own.fitting(given.weights, spec, names)
+    kept = own.add(folder, spec, state, names)
+    models.register(kept)
+    return kept
+
+
+def _own_spec(given: Own, network: Architecture, classes: int) -> ModelSpec:
+    usual = network.preprocessing
+    crop = given.crop or usual.crop
+    resize = given.resize or (usual.resize if given.crop is None else round(crop * usual.resize / usual.crop))
+    if resize < crop:
+        raise ModelError(f"pictures resized to {resize} have no middle of {crop} pixels")
+    return ModelSpec(
+        name=given.name,
+        vocabulary=given.vocabulary or given.name,
+        architecture=network.name,
+        family=network.family,
+        year=datetime.now().year,
+        labels="own",
+        label_count=classes,
+        preprocessing=replace(
+            usual,
+            resize=resize,
+            crop=crop,
+            mean=given.mean or usual.mean,
+            std=given.std or usual.std,
+        ),
+        weights=OwnWeights(str(given.weights), "", 0),
+        feature_size=network.feature_size,
+        parameters=own.count(network.name, network.family, classes),
+        licence="your own",
+        kind="sigmoid" if given.many_labels else "softmax",
+    )
 
 
 def _is_here(spec: ModelSpec) -> bool:
@@ -107,7 +212,12 @@ def choose(database: Database, name: str | None) -> Choice:
 
     Raises :class:`ModelError` when there is none of that name.
     """
-    spec = models.get(name or _live(database) or models.DEFAULT)
+    return _choice(models.get(name or _live(database) or models.DEFAULT))
+
+
+def _choice(spec: ModelSpec) -> Choice:
+    if isinstance(spec.weights, OwnWeights):
+        return Choice(spec, flat_taxonomy(spec.name, own.labels(spec)))
     return Choice(spec, load_taxonomy(spec.labels))
 
 
@@ -119,7 +229,7 @@ def require(name: str) -> None:
 def require_same(model: Model) -> None:
     """Raise :class:`ModelError` unless this program would make just this version of the model."""
     spec = models.get(model.spec)
-    ours = Choice(spec, load_taxonomy(spec.labels)).entry
+    ours = _choice(spec).entry
     if ours.fingerprint != model.fingerprint:
         raise ModelError(f"{model.name} was made by another version of this program, which has {ours.name}")
 

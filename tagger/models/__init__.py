@@ -8,11 +8,12 @@ classifier.
 
 from __future__ import annotations
 
-from tagger.models.catalogue import DEFAULT
-from tagger.models.registry import Registry, all_specs, get, names, register
+from tagger.models.catalogue import DEFAULT, UNTRAINED, Architecture, architectures
+from tagger.models.registry import Registry, adopt, all_specs, get, names, register
 from tagger.models.spec import (
     Activation,
     ModelSpec,
+    OwnWeights,
     PackagedWeights,
     PublishedAccuracy,
     TorchvisionWeights,
@@ -21,14 +22,19 @@ from tagger.models.spec import (
 
 __all__ = [
     "DEFAULT",
+    "UNTRAINED",
     "Activation",
+    "Architecture",
     "ModelSpec",
+    "OwnWeights",
     "PackagedWeights",
     "PublishedAccuracy",
     "Registry",
     "TorchvisionWeights",
     "Weights",
+    "adopt",
     "all_specs",
+    "architectures",
     "get",
     "names",
     "register",

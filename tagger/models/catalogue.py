@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final
 
@@ -138,6 +139,45 @@ def _of_torchvision(row: Mapping[str, Any]) -> ModelSpec:
         published=PublishedAccuracy(row["top1"], f"torchvision, {row['weights']}"),
         licence="BSD-3-Clause",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A network without weights: how it is built, and the preprocessing that it is usually given.
+    ``parameters`` are those with the labels that it was published for."""
+
+    name: str
+    family: str
+    year: int
+    parameters: int
+    feature_size: int
+    preprocessing: Preprocessing
+
+
+_SMALL: Final = Preprocessing(32, 32, "bilinear", (127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
+
+
+UNTRAINED: Final = (
+    Architecture("lenet", "LeNet", 1998, 61_706, 84, _SMALL),
+    Architecture("cifar10-cnn", "LeNet", 2009, 122_570, 64, _SMALL),
+)
+"""Of these nobody has published weights; the parameters are those with ten labels."""
+
+
+def architectures() -> dict[str, Architecture]:
+    """All networks that there are, by name."""
+    published = {
+        spec.architecture: Architecture(
+            spec.architecture,
+            spec.family,
+            spec.year,
+            spec.parameters,
+            spec.feature_size,
+            spec.preprocessing,
+        )
+        for spec in built_in()
+    }
+    return published | {network.name: network for network in UNTRAINED}
 
 
 def built_in() -> tuple[ModelSpec, ...]:

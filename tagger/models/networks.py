@@ -44,8 +44,13 @@ def create(spec: ModelSpec) -> nn.Module:
     Raises:
         ModelError: the family or the architecture is not known here.
     """
+    return empty(spec.family, spec.architecture, spec.label_count)
+
+
+def empty(family: str, architecture: str, classes: int) -> nn.Module:
+    """A network with random weights, in training mode; raises as :func:`create`."""
     try:
-        family = _FAMILIES[spec.family]
+        make = _FAMILIES[family]
     except KeyError:
-        raise ModelError(f"Model {spec.name}: no network here is of the family {spec.family}.") from None
-    return family(spec.architecture, spec.label_count)
+        raise ModelError(f"No network here is of the family {family}.") from None
+    return make(architecture, classes)

@@ -18,6 +18,7 @@ class Registry:
 
     def __init__(self, specs: Iterable[ModelSpec] = ()) -> None:
         self._specs: dict[str, ModelSpec] = {}
+        self._adopted: list[str] = []
         for spec in specs:
             self.register(spec)
 
@@ -31,6 +32,15 @@ class Registry:
         if spec.name in self._specs:
             raise ModelError(f"A model called {spec.name} is registered already; choose another name.")
         self._specs[spec.name] = spec
+
+    def adopt(self, specs: Iterable[ModelSpec]) -> None:
+        """Register these instead of those that were adopted before; raises as :meth:`register`."""
+        for name in self._adopted:
+            del self._specs[name]
+        self._adopted = []
+        for spec in specs:
+            self.register(spec)
+            self._adopted.append(spec.name)
 
     def get(self, name: str) -> ModelSpec:
         """The model of that name.
@@ -60,6 +70,7 @@ class Registry:
 
 _models = Registry(built_in())
 register = _models.register
+adopt = _models.adopt
 get = _models.get
 names = _models.names
 all_specs = _models.all_specs

@@ -60,7 +60,21 @@ class TorchvisionWeights:
         return self.file.rpartition("-")[2].partition(".")[0]
 
 
-Weights = PackagedWeights | TorchvisionWeights
+@dataclass(frozen=True, slots=True)
+class OwnWeights:
+    """Weights that somebody has added, in the file at ``path``; digest in hex, size in bytes."""
+
+    path: str
+    sha256: str
+    size: int
+
+    @property
+    def identity(self) -> str:
+        """What names these numbers and no others."""
+        return self.sha256
+
+
+Weights = PackagedWeights | TorchvisionWeights | OwnWeights
 """The one file that holds a model's weights, and where it comes from."""
 
 
@@ -77,8 +91,9 @@ class ModelSpec:
     """One version of a model. Change anything that :meth:`fingerprint` reads: a new version.
 
     ``architecture`` names the network within its ``family``, as the builders know it. ``labels``
-    names the set of classes, ``label_count`` of them in the order of the logits. ``temperature``
-    divides the logits; scores below ``floor`` (0-1) are not kept. ``feature_size`` is the length
+    names the set of classes (``own`` is the model's own file of them), ``label_count`` of them in the
+    order of the logits. ``temperature`` divides the logits; scores below ``floor`` (0-1) are not kept.
+    ``feature_size`` is the length
     of the pooled vector before the classifier; ``parameters`` counts the trainable numbers.
     ``ranges`` are what these weights need to be computed in int8 (see :mod:`tagger.engines.quantise`);
     none for a model that loses accuracy by it, or was not tried.
@@ -95,8 +110,8 @@ class ModelSpec:
     weights: Weights
     feature_size: int
     parameters: int
-    published: PublishedAccuracy
     licence: str
+    published: PublishedAccuracy | None = None
     kind: Activation = "softmax"
     temperature: float = 1.0
     floor: float = 0.05

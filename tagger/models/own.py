@@ -1,0 +1,152 @@
+"""Models of one's own: a folder for each, with ``model.json``, ``weights.safetensors`` and ``labels.txt``.
+
+They are read at start-up, without torch, and registered beside those that can be had. A folder is written
+under another name and moved into place whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Final
+
+from tagger.errors import ModelError, WeightsError
+from tagger.models.spec import ModelSpec, OwnWeights
+from tagger.values import Preprocessing
+
+if TYPE_CHECKING:
+    import torch
+
+_FORMAT: Final = 1
+_SPEC, _WEIGHTS, _LABELS = "model.json", "weights.safetensors", "labels.txt"
+
+
+def read_all(folder: Path) -> list[ModelSpec]:
+    """The models in a folder, by name; none if there is no such folder.
+
+    Raises:
+        ModelError: one of them cannot be read; the message names its folder.
+    """
+    if not folder.is_dir():
+        return []
+    return [_read(each) for each in sorted(folder.iterdir()) if (each / _SPEC).is_file()]
+
+
+def labels(spec: ModelSpec) -> tuple[str, ...]:
+    """A model's classes by name, in the order of its logits.
+
+    Raises:
+        ModelError: the file is gone.
+    """
+    assert isinstance(spec.weights, OwnWeights)
+    return read_labels(Path(spec.weights.path).parent / _LABELS)
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """The labels in a text file, one a line, in the order of the network's classes.
+
+    Raises:
+        ModelError: it cannot be read, or names nothing, or one label twice.
+    """
+    try:
+        found = tuple(" ".join(line.split()) for line in path.read_text(encoding="utf-8-sig").splitlines())
+    except (OSError, UnicodeDecodeError) as fault:
+        raise ModelError(f"the labels at {path} cannot be read: {fault}") from fault
+    if not found or not all(found):
+        raise ModelError(f"{path} should have a label on each line, and has an empty one")
+    twice = [label for label, times in Counter(label.casefold() for label in found).items() if times > 1]
+    if twice:
+        raise ModelError(f"{path} has a label twice: {', '.join(twice[:5])}")
+    return found
+
+
+def add(folder: Path, spec: ModelSpec, state: dict[str, torch.Tensor], names: Sequence[str]) -> ModelSpec:
+    """Keep a model under ``folder``; the spec as it is read from there from now on.
+
+    ``state`` fits the network of ``spec``, and ``names`` are its labels.
+
+    Raises:
+        ModelError: there is a model of that name already, or it cannot be written.
+    """
+    from safetensors.torch import save
+
+    place = folder / spec.name
+    if place.exists():
+        raise ModelError(f"there is a model called {spec.name} already, in {place}: choose another name")
+    content = save({name: value.contiguous() for name, value in state.items()})
+    digest = hashlib.sha256(content).hexdigest()
+    kept = replace(spec, weights=OwnWeights(str(place / _WEIGHTS), digest, len(content)))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(mkdtemp(prefix=".unfinished-", dir=folder))
+        try:
+            (unfinished / _WEIGHTS).write_bytes(content)
+            (unfinished / _LABELS).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+            (unfinished / _SPEC).write_text(json.dumps(_as_json(kept), indent=2), encoding="utf-8")
+            unfinished.chmod(0o755)
+            unfinished.rename(place)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    except OSError as fault:
+        raise ModelError(f"the model cannot be kept in {folder}: {fault}") from fault
+    return kept
+
+
+def fitting(path: Path, spec: ModelSpec, names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """The weights in a file, as they fit the network of ``spec`` with a class for each label.
+
+    Raises:
+        WeightsError: the file is broken, holds code, or does not fit; the message says what.
+    """
+    from tagger.models import networks, weights
+
+    state = weights.read(path)
+    try:
+        weights.fill(networks.create(replace(spec, label_count=len(names))), state, origin=f"at {path}")
+    except WeightsError as fault:
+        rows = {value.shape[0] for name, value in state.items() if name.endswith("bias") and value.ndim == 1}
+        hint = "" if len(names) in rows else f" There are {len(names)} labels; has it so many classes?"
+        raise WeightsError(f"{fault}{hint}") from fault
+    return state
+
+
+def count(architecture: str, family: str, classes: int) -> int:
+    """The trainable numbers of a network, found without making them."""
+    import torch
+
+    from tagger.models import networks
+
+    with torch.device("meta"):
+        network = networks.empty(family, architecture, classes)
+    return sum(value.numel() for value in network.parameters())
+
+
+def _read(folder: Path) -> ModelSpec:
+    try:
+        kept = json.loads((folder / _SPEC).read_text(encoding="utf-8"))
+        if kept.pop("format") != _FORMAT:
+            raise ModelError(f"{folder} was made by another version of this program")
+        weights = kept.pop("weights")
+        pixels = kept.pop("preprocessing")
+        pixels |= {"mean": tuple(pixels["mean"]), "std": tuple(pixels["std"])}
+        return ModelSpec(
+            **kept,
+            preprocessing=Preprocessing(**pixels),
+            weights=OwnWeights(str(folder / _WEIGHTS), weights["sha256"], weights["size"]),
+        )
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as fault:
+        raise ModelError(f"the model in {folder} cannot be read: {fault!r}") from fault
+
+
+def _as_json(spec: ModelSpec) -> dict[str, object]:
+    parts = asdict(spec)
+    for unkept in ("published", "ranges"):
+        parts.pop(unkept)
+    parts["weights"].pop("path")
+    return {"format": _FORMAT, **parts}
