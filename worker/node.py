@@ -24,11 +24,10 @@ from celery.platforms import SecurityWarning
 from celery.worker import state
 from tenacity import Retrying, retry_if_exception_type, wait_fixed
 
-from tagger import models
 from tagger.errors import DatabaseUnavailable, SettingsError, TaggerError
 from tagger.garbage import collect_rarely
+from tagger.library import versions
 from tagger.library.lease import Lease
-from tagger.models import own
 from tagger.settings import Settings, load_settings
 from tagger.sources import Roots
 from tagger.store import ledger, migrate
@@ -61,7 +60,7 @@ def main() -> None:
     role, number = cast("Role", sys.argv[1]), int(sys.argv[2])
     collect_rarely()
     settings = load_settings()
-    models.adopt(own.read_all(settings.own_models))
+    versions.adopt_own(settings.own_models)
     logs.configure(settings.log_format)
     sys.__stdout__ = None  # type: ignore[misc]  # where Celery's signal handlers write lines of their own, in no form of ours
     warnings.filterwarnings("ignore", category=SecurityWarning)  # root's pickles: none is taken

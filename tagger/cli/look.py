@@ -246,6 +246,9 @@ def _print_image(report: ImageReport) -> None:
         reason = Text(f": {status.reason}" if status.reason else "")
         live = "" if status.live else " (not live)"
         out.print(Text(f"  {status.outcome}") + reason + Text(f"  {status.model}{live}", style="dim"))
+    rejected = [said.tag for said in report.verdicts if said.verdict == "reject"]
+    if rejected:
+        out.print(Text(f"  rejected by a person: {', '.join(rejected)}", style="dim"))
     _print_scores("Tags", [(hit.tag, hit.confidence, hit.source) for hit in report.tags])
     _print_scores("The classifier's own words", [(label, score, key) for key, label, score in report.labels])
 

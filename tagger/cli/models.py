@@ -189,7 +189,7 @@ def rollback(
     if back.lacking:
         out.print(
             f"It was never asked about {plural(back.lacking, 'photo')} that came since: "
-            f"`tagger reindex --missing` asks it.",
+            f"`tagger tag PATH` asks it (with workers: `tagger reindex --missing`).",
             style="yellow",
         )
 
@@ -205,6 +205,8 @@ def prune(
     from tagger.library import versions
 
     with open_library(settings_of(context, db)) as database:
+        with database.reading() as connection:
+            name = versions.prunable(connection, name).name
         if not yes:
             if not sys.stdin.isatty():
                 raise typer.BadParameter(f"all that {name} said would be removed: say --yes")

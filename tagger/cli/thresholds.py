@@ -33,7 +33,8 @@ def list_thresholds(
 
     with open_library(settings_of(context, db)) as database:
         found = thresholds.listed(database, model)
-    shown = [each for each in found if not tags or each.tag in tags]
+        wanted = thresholds.named(database, tags) if tags else None
+    shown = [each for each in found if wanted is None or each.tag in wanted]
     if as_json:
         print_json([asdict(each) for each in shown])
         return
@@ -92,6 +93,11 @@ def fit(
             each.tag, f"{each.before:g}", after, f"{each.precision:.1%}", f"{each.above:,}/{each.cases:,}"
         )
     out.print(listing)
+    if not found:
+        out.print(
+            f"No tag has {cases} photos with both a verdict and a score: confirm and reject some first."
+        )
+        raise typer.Exit(1)
     done = "would be set" if dry_run else "set"
     fitted = sum(each.after is not None for each in found)
     out.print(

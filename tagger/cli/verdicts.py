@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
+from rich.text import Text
 
 from tagger.cli.options import DbOption, JsonOption, open_library, roots_of, settings_of
-from tagger.cli.output import out, plural, print_json
-from tagger.errors import SourceError
+from tagger.cli.output import name_of, out, plural, print_json, table
+from tagger.errors import NotFound, SourceError
 
 if TYPE_CHECKING:
     from tagger.settings import Settings
@@ -44,6 +46,10 @@ Table = Annotated[
     ),
 ]
 Undo = Annotated[bool, typer.Option("--undo", help="Take back what was said of the tag.")]
+All = Annotated[
+    bool,
+    typer.Option("--all", help="With --undo: wherever this was said of the tag, no photo need be named."),
+]
 New = Annotated[bool, typer.Option("--new", help="Make the word a tag if it is none: your own.")]
 
 
@@ -54,8 +60,9 @@ def confirm(
     without: Without = None,
     least: Least = 0.0,
     limit: Limit = None,
-    csv: Table = None,
+    table_file: Table = None,
     undo: Undo = False,
+    everywhere: All = False,
     new: New = False,
     db: DbOption = None,
     as_json: JsonOption = False,
@@ -64,7 +71,17 @@ def confirm(
 
     `tagger confirm rex.jpg dog`, `tagger confirm dog --where dog --min 0.9`, `tagger confirm --csv said.csv`.
     """
-    which = _Which(tuple(words or ()), tuple(where or ()), tuple(without or ()), least, limit, csv, undo, new)
+    which = _Which(
+        tuple(words or ()),
+        tuple(where or ()),
+        tuple(without or ()),
+        least,
+        limit,
+        table_file,
+        undo,
+        everywhere,
+        new,
+    )
     _say(settings_of(context, db), which, "confirm", as_json)
 
 
@@ -75,8 +92,9 @@ def reject(
     without: Without = None,
     least: Least = 0.0,
     limit: Limit = None,
-    csv: Table = None,
+    table_file: Table = None,
     undo: Undo = False,
+    everywhere: All = False,
     new: New = False,
     db: DbOption = None,
     as_json: JsonOption = False,
@@ -85,7 +103,17 @@ def reject(
 
     `tagger reject rex.jpg wolf`, `tagger reject wolf --where wolf --not dog`, `tagger reject --csv said.csv`.
     """
-    which = _Which(tuple(words or ()), tuple(where or ()), tuple(without or ()), least, limit, csv, undo, new)
+    which = _Which(
+        tuple(words or ()),
+        tuple(where or ()),
+        tuple(without or ()),
+        least,
+        limit,
+        table_file,
+        undo,
+        everywhere,
+        new,
+    )
     _say(settings_of(context, db), which, "reject", as_json)
 
 
@@ -98,13 +126,25 @@ class _Which:
     without: tuple[str, ...]
     least: float
     limit: int | None
-    csv: Path | None
+    table: Path | None
     undo: bool
+    everywhere: bool
     new: bool
 
     def check(self) -> None:
         """Just one way to name photos, and no word too few or too many."""
-        if self.csv is not None:
+        if not self.where and (self.without or self.least or self.limit is not None):
+            raise typer.BadParameter("--not, --min and --limit say which photos of --where are meant")
+        if self.everywhere:
+            if not self.undo or len(self.words) != 1 or self.where or self.table:
+                raise typer.BadParameter("--all goes with --undo and just the tag", param_hint="--all")
+        elif self.undo and self.where:
+            raise typer.BadParameter(
+                "a search does not find what was rejected: --undo --all takes it back everywhere, and "
+                "`tagger verdicts TAG --csv` is a table for --undo --csv",
+                param_hint="--where",
+            )
+        elif self.table is not None:
             if self.words or self.where:
                 raise typer.BadParameter("a CSV names photos and tags: nothing else beside it")
         elif self.where:
@@ -112,33 +152,45 @@ class _Which:
                 raise typer.BadParameter("with --where say just the tag", param_hint="TAG")
         elif len(self.words) < 2:
             raise typer.BadParameter("name photos and, last, the tag; or --where, or --csv")
+        elif Path(self.words[-1]).is_file():
+            raise typer.BadParameter(f"the tag comes last, and {self.words[-1]} is a file")
 
 
 def _say(settings: Settings, which: _Which, verdict: str, as_json: bool) -> None:
     from tagger.store.verdicts import Verdict
 
     which.check()
-    word = None if which.undo else Verdict(verdict)
+    word = Verdict(verdict)
     with open_library(settings) as database:
         said = _said(database, settings, which, word)
     if as_json:
         print_json(asdict(said))
-        return
-    out.print(_words(said, word))
+    else:
+        out.print(_words(said, which))
+    if which.undo and not said.taken_back:
+        raise typer.Exit(1)
 
 
-def _said(database: Database, settings: Settings, which: _Which, verdict: Verdict | None) -> Said:
+def _said(database: Database, settings: Settings, which: _Which, said: Verdict) -> Said:
     from tagger.library import lookup, verdicts
 
-    roots = roots_of(settings)
-    if which.csv is not None:
-        with _opened(which.csv) as file:
+    roots, verdict = roots_of(settings), None if which.undo else said
+    if which.everywhere:
+        return verdicts.take_back_all(database, which.words[0], said)
+    if which.table is not None:
+        with _opened(which.table) as file:
             sayings = list(verdicts.read_csv(file, verdict))
+        if which.undo:
+            sayings = [replace(saying, verdict=None) for saying in sayings]
+        if not sayings:
+            raise NotFound(f"{which.table} has no line below its first")
     elif which.where:
         found = lookup.search(
             database, which.where, which.without, min_confidence=which.least, limit=which.limit
         )
         ids = [photo.image_id for photo in found.photos]
+        if not ids:
+            raise NotFound("the search finds no photo: nothing was said")
         return verdicts.say_of(database, ids, which.words[0], verdict, new_tags=which.new)
     else:
         *images, tag = which.words
@@ -158,10 +210,41 @@ def _opened(path: Path) -> Iterator[TextIO]:
         raise SourceError(f"{path} cannot be read: {fault}") from fault
 
 
-def _words(said: Said, verdict: Verdict | None) -> str:
-    if verdict is None:
+def _words(said: Said, which: _Which) -> str:
+    if which.undo:
         return f"Took back {plural(said.taken_back, 'verdict')}."
-    if not said.new:
+    if not said.new and not said.taken_back:
         return "Nothing new: that was said before."
-    instead = f", {said.taken_back:,} instead of another" if said.taken_back else ""
-    return f"{verdict.value.capitalize()}ed: {plural(said.new, 'verdict')}{instead}."
+    before = f", and took back {said.taken_back:,} that said otherwise" if said.taken_back else ""
+    return f"Noted {plural(said.new, 'verdict')}{before}."
+
+
+def verdicts(
+    context: typer.Context,
+    tag: Annotated[str | None, typer.Argument(help="Only those on this tag.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the latest so many.")] = None,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="A table that `confirm --csv` and `reject --csv` read again.")
+    ] = False,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List what people said, the latest first."""
+    from tagger.library import verdicts as use
+
+    with open_library(settings_of(context, db)) as database:
+        found = use.listed(database, tag, limit)
+    if as_json:
+        print_json([asdict(each) for each in found])
+    elif as_csv:
+        rows = csv.writer(sys.stdout, lineterminator="\n")
+        rows.writerow(["uri", "tag", "verdict"])
+        rows.writerows([each.uri, each.tag, each.verdict] for each in found)
+    else:
+        listing = table("Photo", "Tag", "Verdict", "Said")
+        for each in found:
+            said = f"{each.decided_at.astimezone():%Y-%m-%d %H:%M}"
+            listing.add_row(Text(name_of(each.uri)), Text(each.tag), each.verdict, said)
+        out.print(listing)
+    if not found:
+        raise typer.Exit(1)

@@ -11,6 +11,7 @@ only module that imports OpenVINO.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,8 @@ from tagger.values import Batch, Precision, Preprocessing
 
 if TYPE_CHECKING:
     from torch import nn
+
+_LOG = logging.getLogger(__name__)
 
 # What is in work at once should fit into the processor's cache, so longer batches gain nothing; and while
 # others decode beside it, they lose. EfficientNet-Lite0, images a second of `tagger tag` on two cores with
@@ -79,7 +82,15 @@ class OpenVinoEngine(LaneEngine[_Requests]):
         self._core = runtime().Core()
         self._side = preprocessing.crop
         taken = ranges if in_int8 else ()
-        self._graph = graph.obtain(runtime(), network, preprocessing, key, cache_dir, taken)
+        try:
+            self._graph = graph.obtain(runtime(), network, preprocessing, key, cache_dir, taken)
+        except EngineError as fault:
+            if not in_int8 or precision == "int8":
+                raise
+            # Another release of OpenVINO may make another graph of the same network.
+            _LOG.warning("%s It is computed in floating point instead.", fault)
+            in_int8 = False
+            self._graph = graph.obtain(runtime(), network, preprocessing, key, cache_dir)
         self._config = _config(threads, "auto" if in_int8 else precision)
         with ThreadPoolExecutor() as pool:
             compiled = dict(zip(batch_sizes, pool.map(self._compile, batch_sizes), strict=True))

@@ -455,7 +455,7 @@ class _Filling:
 
     def _want_missing(self) -> None:
         model_id, run_id = self.model.id, self.filled.run_id
-        for group in _missing(self.database, self.ask, self.model, self.roots):
+        for group in _missing(self.database, self.ask, self.model.id, self.roots):
             self.database.write(partial(wants.want_for, model_id=model_id, image_ids=group, run_id=run_id))
             self.watch(self.filled)
 
@@ -495,11 +495,11 @@ def _groups(database: Database, find: _Find) -> Iterator[list[int]]:
         last = group[-1]
 
 
-def _missing(database: Database, ask: Ask, model: Model, roots: Roots) -> Iterator[list[int]]:
+def _missing(database: Database, ask: Ask, model_id: int, roots: Roots) -> Iterator[list[int]]:
     """What the model was never asked about, as far as the ask is about it, in groups."""
     left = ask.limit
     chosen = {photo.image_id for photo in lookup.search(database, ask.where).photos} if ask.where else None
-    for group in _groups(database, partial(wants.missing, model_id=model.id, scope=_scope(roots))):
+    for group in _groups(database, partial(wants.missing, model_id=model_id, scope=_scope(roots))):
         some = [image_id for image_id in group if chosen is None or image_id in chosen][:left]
         if some:
             yield some
@@ -529,20 +529,26 @@ class Plan:
 
 
 def plan(database: Database, ask: Ask, roots: Roots) -> Plan:
-    """What of the known library the ask would want; nothing is written but the version itself.
+    """What of the known library the ask would want; nothing is written.
 
     Raises as :func:`check`, and :class:`NotFound` for a tag that is none.
     """
     check(ask, roots)
-    model = versions.register(database, versions.choose(database, ask.model))
-    wanted = sum(map(len, _missing(database, ask, model, roots))) if What.MISSING in ask.what else 0
+    choice = versions.choose(database, ask.model)
+    model = versions.find(database, choice)
+    model_id = model.id if model else _NOBODY
+    wanted = sum(map(len, _missing(database, ask, model_id, roots))) if What.MISSING in ask.what else 0
     if What.FAILED in ask.what:
-        find = partial(wants.ended_so, model_id=model.id, scope=_scope(roots), outcomes=WORTH_RETRYING)
+        find = partial(wants.ended_so, model_id=model_id, scope=_scope(roots), outcomes=WORTH_RETRYING)
         wanted += sum(map(len, _groups(database, find)))
     with database.reading() as connection:
-        there = wants.finished(connection, model.id)
-        rate = runs.late_rate(connection, model.id)
-    return Plan(model.name, wanted, there, rate)
+        there = wants.finished(connection, model_id)
+        rate = runs.late_rate(connection, model_id)
+    return Plan(choice.entry.name, wanted, there, rate)
+
+
+_NOBODY = -1
+"""The id of no model: it has seen nothing yet."""
 
 
 def _is_absent(one: Found | Refused) -> bool:

@@ -128,6 +128,7 @@ def tag(database: Database, request: TagRequest, watch: Watch) -> TagReport:
     are read from it; :class:`ModelError` or :class:`EngineError` when the model cannot run.
     """
     choice = versions.choose(database, request.model)
+    versions.require_weights(database, choice)
     model = versions.register(database, choice)
     free_dead(database)
     found = survey(

@@ -33,6 +33,12 @@ def listed(database: Database, model: str | None) -> list[Threshold]:
         return thresholds.listed(connection, _model(database, model))
 
 
+def named(database: Database, words: Sequence[str]) -> set[str]:
+    """The tags that words mean, each word one or more; raises :class:`NotFound`."""
+    with database.reading() as connection:
+        return {tag for word in words for tag in lookup.tags_meant(connection, word.split())}
+
+
 def change(database: Database, model: str | None, tag: str, threshold: float) -> str:
     """Set one; the tag's own name. Raises :class:`NotFound` or :class:`ModelError`."""
     chosen = _model(database, model)
@@ -54,9 +60,8 @@ def fit(
     chosen = _model(database, model)
     with database.writing() as connection:
         before = {each.tag: each.threshold for each in thresholds.listed(connection, chosen)}
-        floor = catalog.floor(connection, chosen)
         found = [
-            _fitted(tag, before[tag], cases, precision, least_cases, floor)
+            _fitted(tag, before[tag], cases, precision, least_cases)
             for tag, cases in sorted(thresholds.cases(connection, chosen).items())
             if tag in before and len(cases) >= least_cases
         ]
@@ -66,9 +71,7 @@ def fit(
     return found
 
 
-def _fitted(
-    tag: str, before: float, cases: Sequence[Case], precision: float, least_cases: int, floor: float
-) -> Fitted:
+def _fitted(tag: str, before: float, cases: Sequence[Case], precision: float, least_cases: int) -> Fitted:
     surest = sorted(cases, key=lambda case: -case.confidence)
     best: tuple[float, int, float] | None = None
     right = 0
@@ -76,19 +79,21 @@ def _fitted(
         right += case.right
         is_step = above == len(surest) or surest[above].confidence < case.confidence
         if is_step and above >= least_cases // 2 and right / above >= precision:
-            best = _between(surest, above, floor), above, right / above
+            best = _between(surest, above), above, right / above
     if best is None:
         return Fitted(tag, before, None, len(cases), len(cases), right / len(cases))
     threshold, above, reached = best
     return Fitted(tag, before, threshold, len(cases), above, reached)
 
 
-def _between(surest: Sequence[Case], above: int, floor: float) -> float:
-    """Half way to the next case, so that what lies between is not decided by a hair; two digits' worth."""
+def _between(surest: Sequence[Case], above: int) -> float:
+    """Half way to the next case, so that what lies between is not decided by a hair. Below the last one
+    nobody has said anything: no further than that."""
     here = surest[above - 1].confidence
-    below = surest[above].confidence if above < len(surest) else floor
-    middle = (here + below) / 2
-    rounded = round(middle, 3)
+    if above == len(surest):
+        return here
+    below = surest[above].confidence
+    rounded = round((here + below) / 2, 3)
     return rounded if below < rounded <= here else here
 
 

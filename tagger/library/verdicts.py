@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import csv
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TextIO
 
 from sqlalchemy import Connection
 
 from tagger.errors import NotFound, SourceError
 from tagger.library import lookup
-from tagger.sources import Roots
-from tagger.store import catalog, verdicts
+from tagger.sources import Roots, printable
+from tagger.store import catalog, queries, verdicts
+from tagger.store.queries import Spoken
+from tagger.store.schema import VerdictRow
 from tagger.store.session import Database
 from tagger.store.verdicts import Said, Verdict
 
 IMAGE, TAG, VERDICT = "image", "tag", "verdict"
 """The columns of a CSV; the verdict's may be left out, the image's be called ``uri`` as in the views."""
+LONGEST = 100
+"""Letters of a tag of one's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Saying:
-    """A word on one tag of one image, as it was typed; ``verdict`` None takes back what was said."""
+    """A word on one tag of one image, as it was typed; ``verdict`` None takes back what was said. ``line`` is
+    where it stands in a table."""
 
     image: str
     tag: str
     verdict: Verdict | None
+    line: int | None = None
 
 
 def say(database: Database, sayings: Iterable[Saying], roots: Roots, *, new_tags: bool = False) -> Said:
@@ -37,17 +44,24 @@ def say(database: Database, sayings: Iterable[Saying], roots: Roots, *, new_tags
 
     Raises :class:`NotFound` for a tag or an image that is not there, naming what may have been meant.
     """
-    last = {(saying.image, saying.tag): saying for saying in sayings}.values()
     with database.writing() as connection:
-        tags = {name: _tag(connection, name, new_tags) for name in dict.fromkeys(each.tag for each in last)}
-        images = {
-            name: lookup.find_image(connection, name, roots)
-            for name in dict.fromkeys(each.image for each in last)
-        }
-        said: dict[tuple[int, Verdict | None], list[int]] = defaultdict(list)
-        for each in last:
-            said[tags[each.tag], each.verdict].append(images[each.image])
-        return _sum(_noted(connection, *what, ids) for what, ids in said.items())
+        tags: dict[str, int] = {}
+        images: dict[str, int] = {}
+        said: dict[tuple[int, int], Verdict | None] = {}
+        for each in sayings:
+            with _at(each.line):
+                if each.tag not in tags:
+                    tags[each.tag] = _tag(connection, each.tag, new_tags)
+                if each.image not in images:
+                    images[each.image] = lookup.find_image(connection, each.image, roots)
+            pair = tags[each.tag], images[each.image]
+            said.pop(pair, None)  # so that the last word on it comes last
+            said[pair] = each.verdict
+        # In their order, for what is said of one tag may take back what was said of another.
+        runs = groupby(said.items(), key=lambda item: (item[0][0], item[1]))
+        return _sum(
+            _noted(connection, tag, verdict, [image for (_, image), _ in run]) for (tag, verdict), run in runs
+        )
 
 
 def say_of(
@@ -63,21 +77,49 @@ def say_of(
         return _noted(connection, _tag(connection, tag, new_tags), verdict, image_ids)
 
 
+def take_back_all(database: Database, tag: str, verdict: Verdict) -> Said:
+    """Have this word taken back wherever it was said of the tag; raises as :func:`say`."""
+    with database.writing() as connection:
+        tag_id = _tag(connection, tag, new_tags=False)
+        return _noted(connection, tag_id, None, verdicts.images_with(connection, verdict, tag_id))
+
+
+def listed(database: Database, tag: str | None, limit: int | None) -> list[Spoken]:
+    """What people said, of one tag or of all, the latest first; raises :class:`NotFound` for no tag."""
+    with database.reading() as connection:
+        where = [] if tag is None else [VerdictRow.tag_id == _tag(connection, tag, new_tags=False)]
+        return queries.spoken(connection, *where, limit=limit)
+
+
 def read_csv(file: TextIO, verdict: Verdict | None) -> Iterator[Saying]:
     """Words from a table with the columns ``image`` (or ``uri``) and ``tag``, and perhaps ``verdict``, which
-    says ``confirm``, ``reject`` or ``none``; else it is ``verdict`` for all.
+    says ``confirm``, ``reject`` or ``none``; else it is ``verdict`` for all. Commas, semicolons or tabs.
 
     Raises :class:`SourceError`, naming the line, where it is no such table.
     """
-    rows = csv.DictReader(file)
-    columns = rows.fieldnames or ()
-    image = next((name for name in (IMAGE, "uri") if name in columns), None)
-    if image is None or TAG not in columns:
-        raise SourceError(f"the CSV needs the columns image (or uri) and tag; it has: {', '.join(columns)}")
+    try:
+        yield from _rows_of(file, verdict)
+    except csv.Error as fault:
+        raise SourceError(f"the CSV cannot be read: {fault}") from fault
+
+
+def _rows_of(file: TextIO, verdict: Verdict | None) -> Iterator[Saying]:
+    head = file.readline().lstrip("\ufeff")
+    delimiter = max(",;\t", key=head.count)
+    names = [name.strip().lower() for name in next(csv.reader([head], delimiter=delimiter), [])]
+    image = next((name for name in (IMAGE, "uri") if name in names), None)
+    if image is None or TAG not in names:
+        found = ", ".join(names) or "nothing"
+        raise SourceError(
+            "the first line of the CSV should name its columns, image (or uri) and tag among them; "
+            f"it has: {found}"
+        )
+    rows = csv.DictReader(file, names, delimiter=delimiter)
     for row in rows:
+        line = rows.line_num + 1
         if not row[image] or not row[TAG]:
-            raise SourceError(f"line {rows.line_num} of the CSV names no image or no tag")
-        yield Saying(row[image], row[TAG], _verdict(row, verdict, rows.line_num))
+            raise SourceError(f"line {line} of the CSV names no image or no tag")
+        yield Saying(row[image], row[TAG], _verdict(row, verdict, line), line)
 
 
 def _verdict(row: dict[str, str], otherwise: Verdict | None, line: int) -> Verdict | None:
@@ -94,6 +136,15 @@ def _verdict(row: dict[str, str], otherwise: Verdict | None, line: int) -> Verdi
         ) from None
 
 
+@contextmanager
+def _at(line: int | None) -> Iterator[None]:
+    """Name the line of what is not found."""
+    try:
+        yield
+    except NotFound as fault:
+        raise (fault if line is None else NotFound(f"line {line} of the CSV: {fault}")) from None
+
+
 def _tag(connection: Connection, name: str, new_tags: bool) -> int:
     try:
         meant = list(lookup.tags_meant(connection, name.split()))
@@ -104,8 +155,18 @@ def _tag(connection: Connection, name: str, new_tags: bool) -> int:
     if found is not None:
         return found
     if new_tags:
-        return verdicts.make_tag(connection, " ".join(name.lower().split()))
-    raise NotFound(f"{lookup.unknown_tag(name)}; --new makes it one")
+        return verdicts.make_tag(connection, _own_word(name))
+    raise NotFound(f"{lookup.unknown_tag(name)} (a tag of your own: --new)")
+
+
+def _own_word(name: str) -> str:
+    word = " ".join(name.lower().split())
+    if not word or len(word) > LONGEST or not word.isprintable():
+        raise NotFound(
+            f"{printable(name[:LONGEST].encode(errors='replace').decode())!r} cannot be a tag: "
+            f"1 to {LONGEST} letters that can be printed"
+        )
+    return word
 
 
 def _noted(connection: Connection, tag_id: int, verdict: Verdict | None, image_ids: Sequence[int]) -> Said:

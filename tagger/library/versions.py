@@ -8,6 +8,8 @@ from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 
+from sqlalchemy import Connection
+
 from tagger import models
 from tagger.errors import ModelError, WeightsError
 from tagger.models import (
@@ -20,7 +22,7 @@ from tagger.models import (
     own,
     weights,
 )
-from tagger.store import catalog, counts, queries
+from tagger.store import catalog, counts, queries, runs
 from tagger.store.catalog import Model, ModelEntry, TagEntry
 from tagger.store.queries import ModelDiff
 from tagger.store.session import Database
@@ -234,6 +236,28 @@ def require_same(model: Model) -> None:
         raise ModelError(f"{model.name} was made by another version of this program, which has {ours.name}")
 
 
+def adopt_own(folder: Path) -> None:
+    """Make the models of one's own in a folder known by their names; raises :class:`ModelError`."""
+    models.adopt(own.read_all(folder))
+
+
+def find(database: Database, choice: Choice) -> Model | None:
+    """The model's version in this database, if there is one."""
+    with database.reading() as connection:
+        return catalog.find_fingerprint(connection, choice.entry.fingerprint)
+
+
+def require_weights(database: Database, choice: Choice) -> None:
+    """Have the weights of a version that is new to this database here, before anything is written of it: else
+    it would be live, and wait for ever. One that is not new may have them in the engine's own form.
+
+    Raises :class:`WeightsError` when there is no way to them.
+    """
+    if find(database, choice) is None:
+        weights.fetch(choice.spec.weights)
+        weights.locate(choice.spec.weights)
+
+
 def register(database: Database, choice: Choice) -> Model:
     """The model's version in this database, made if it is new, with tallies that hold."""
     with database.writing() as connection:
@@ -251,6 +275,8 @@ def promote(database: Database, name: str) -> Model:
     """
     with database.writing() as connection:
         model = catalog.find_model(connection, name)
+        if model.live:
+            raise ModelError(f"{model.name} is live already")
         catalog.promote(connection, model)
         counts.refresh(connection)
         return catalog.find_model(connection, model.name)
@@ -282,8 +308,21 @@ def prune(database: Database, name: str) -> Model:
     Raises :class:`ModelError` when it is unknown, or live.
     """
     with database.writing() as connection:
-        model = catalog.find_model(connection, name)
+        model = prunable(connection, name)
         catalog.prune(connection, model)
+    return model
+
+
+def prunable(connection: Connection, name: str) -> Model:
+    """A version that may be removed; raises as :func:`prune`."""
+    model = catalog.find_model(connection, name)
+    if model.live:
+        raise ModelError(f"{model.name} is live: promote another version first, or roll back")
+    if unfinished := runs.unfinished_of(connection, model.id):
+        raise ModelError(
+            f"run {unfinished[0]} still wants images from {model.name}: "
+            f"`tagger run cancel {unfinished[0]}` first"
+        )
     return model
 
 
@@ -294,8 +333,10 @@ def diff(database: Database, before: str, after: str, examples: int) -> ModelDif
     """
     with database.reading() as connection:
         one, other = (catalog.find_model(connection, name) for name in (before, after))
-        if one.vocabulary != other.vocabulary or one == other:
-            raise ModelError(f"{one.name} and {other.name} are not two versions of one vocabulary")
+        if one == other:
+            raise ModelError(f"{before} and {after} are the same version, {one.name}")
+        if one.vocabulary != other.vocabulary:
+            raise ModelError(f"{one.name} and {other.name} are not of one vocabulary")
         return queries.diff(connection, one, other, examples)
 
 

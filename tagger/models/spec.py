@@ -128,10 +128,11 @@ class ModelSpec:
     def fingerprint(self, label_keys: Sequence[str], taxonomy_digest: str) -> str:
         """The identity of this version's scores: 64 hex digits, the same on every machine.
 
-        Two specs with the same fingerprint write the same tags. It covers the weights, the
-        preprocessing, the labels' keys in their order, how logits become confidences, the
-        taxonomy (by ``taxonomy_digest``) and the floor. What only changes how fast the same
-        numbers are had (engine, precision, loader) is left out.
+        Two specs with the same fingerprint write the same tags, but for rounding. It covers the weights,
+        the preprocessing, the labels' keys in their order, how logits become confidences, the
+        taxonomy (by ``taxonomy_digest``) and the floor. How the numbers are had (engine, precision,
+        loader) is left out, and stands with each tagging: in bf16 one tag in a hundred is another than in
+        f32, in int8 one in eighty.
 
         Raises:
             ModelError: there are more or fewer keys than the model has classes.

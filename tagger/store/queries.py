@@ -23,7 +23,7 @@ from sqlalchemy import (
 from tagger.store.catalog import Model, Scope, under, within
 from tagger.store.ledger import PASSING, Worker, beats, workers
 from tagger.store.runs import Run, RunKind, find_run, last_runs
-from tagger.store.schema import ImageRow, ModelRow, TaggingRow, VerdictRow
+from tagger.store.schema import ImageRow, ModelRow, TaggingRow, TagRow, VerdictRow
 from tagger.values import OutcomeKind
 
 
@@ -60,6 +60,16 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class Spoken:
+    """What a person said: ``confirm`` or ``reject`` of a tag on an image."""
+
+    uri: str
+    tag: str
+    verdict: str
+    decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ImageReport:
     """All that the store knows of one image."""
 
@@ -77,6 +87,7 @@ class ImageReport:
     tags: tuple[Hit, ...]
     labels: tuple[tuple[str, str, float], ...]
     """Of the live models: (label key, label, confidence), best first."""
+    verdicts: tuple[Spoken, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,7 +336,21 @@ def image_report(connection: Connection, image_id: int) -> ImageReport:
         statuses=tuple(Status(*row) for row in statuses),
         tags=effective_tags(connection, [image_id])[image_id],
         labels=tuple((row.label_key, row.label, row.confidence) for row in labels),
+        verdicts=tuple(spoken(connection, VerdictRow.image_id == image_id)),
     )
+
+
+def spoken(connection: Connection, *where: ColumnElement[bool], limit: int | None = None) -> list[Spoken]:
+    """What people said, the latest first."""
+    rows = connection.execute(
+        select(ImageRow.uri, TagRow.name, VerdictRow.verdict, VerdictRow.decided_at)
+        .join(ImageRow, ImageRow.id == VerdictRow.image_id)
+        .join(TagRow, TagRow.id == VerdictRow.tag_id)
+        .where(*where)
+        .order_by(VerdictRow.decided_at.desc(), ImageRow.uri, TagRow.name)
+        .limit(limit)
+    )
+    return [Spoken(*row) for row in rows]
 
 
 def run_report(connection: Connection, run_id: int, failures: int) -> RunReport:

@@ -431,6 +431,17 @@ def _run(run: Any, moment: datetime) -> Run:
     )
 
 
+def unfinished_of(connection: Connection, model_id: int) -> list[int]:
+    """The runs that still want something from a model."""
+    return list(
+        connection.execute(
+            select(RunRow.id)
+            .where(RunRow.model_id == model_id, RunRow.finished_at.is_(None), RunRow.done < RunRow.total)
+            .order_by(RunRow.id)
+        ).scalars()
+    )
+
+
 def late_rate(connection: Connection, model_id: int, runs: int = 5) -> float | None:
     """Images a second over the last runs that took their time, by preference those of this model; None if
     there were none."""

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Connection, delete, insert, select, text
+from sqlalchemy import Connection, delete, exists, insert, select, text
 
 from tagger.store import counts
 from tagger.store.catalog import insert_or_ignore
-from tagger.store.schema import PathRow, StaleTagRow, TagRow, VerdictRow
+from tagger.store.schema import PathRow, StaleTagRow, TagRow, ThresholdRow, VerdictRow
 from tagger.store.session import now
 
 AT_ONCE = 200
@@ -62,7 +62,23 @@ def take_back(connection: Connection, tag_id: int, image_ids: Sequence[int]) -> 
         gone = connection.execute(
             delete(VerdictRow).where(VerdictRow.tag_id == tag_id, VerdictRow.image_id.in_(image_ids))
         )
+    _drop_unused(connection, tag_id)
     return Said(0, gone.rowcount)
+
+
+def images_with(connection: Connection, verdict: Verdict, tag_id: int) -> list[int]:
+    """All images of which this was said."""
+    rows = select(VerdictRow.image_id).where(VerdictRow.tag_id == tag_id, VerdictRow.verdict == verdict.value)
+    return list(connection.execute(rows.order_by(VerdictRow.image_id)).scalars())
+
+
+def _drop_unused(connection: Connection, tag_id: int) -> None:
+    """A person's own word goes with the last that was said of it; a model's stays."""
+    used = connection.execute(
+        select(exists().where(VerdictRow.tag_id == tag_id) | exists().where(ThresholdRow.tag_id == tag_id))
+    ).scalar_one()
+    if not used:
+        connection.execute(delete(TagRow).where(TagRow.id == tag_id))
 
 
 def make_tag(connection: Connection, name: str) -> int:

@@ -57,7 +57,7 @@ def _instructions() -> str:
         flags = set(Path("/proc/cpuinfo").read_text().split())
     except OSError:
         flags = set()
-    known = [name for name in ("avx2", "avx512f", "amx_tile") if name in flags]
+    known = [name for name in ("avx2", "avx512f", "avx512_vnni", "amx_tile") if name in flags]
     return " ".join([*known, "bf16" if computes_bf16() else "no bf16"])
 
 

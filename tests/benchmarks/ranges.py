@@ -33,11 +33,13 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", help="default: photos made of the examples")
     place = Path(tempfile.gettempdir()) / "tagger-bench-photos"
     parser.add_argument("--photos", type=Path, default=place, help="where made photos are kept for next time")
+    usual = [spec.name for spec in models.all_specs() if spec.ranges]
+    parser.add_argument("--models", nargs="+", default=usual, help="default: those that have ranges")
     parser.add_argument("--number", type=int, default=1000)
     options = parser.parse_args()
     folder = options.folder or photos.made(options.photos, photos.SMALL, options.number)
     files = list(islice(photos.jpegs(folder), options.number))
-    for spec in models.all_specs():
+    for spec in map(models.get, options.models):
         print(spec.name, tuple(round(each, 1) for each in _ranges(spec, files)))
 
 

@@ -41,7 +41,7 @@ def small(bench: Bench) -> Section:
     figures = [Figure("`tagger tag` to the limit of the fastest public", ratio(rates[TAG], of_public), 0.92)]
     if in_int8:
         limits[WITH_INT8] = limit(rates[loading.name], rates[in_int8.name])
-        figures.append(Figure(f"`tagger tag` to the {WITH_INT8}", ratio(rates[TAG], limits[WITH_INT8])))
+        figures.append(Figure(f"`tagger tag` to the {WITH_INT8}", ratio(rates[TAG], limits[WITH_INT8]), 0.92))
     figures += [
         Figure("`tagger tag` to the limit of its own parts", ratio(rates[TAG], of_ours)),
         Figure("our loading to the fastest public", ratio(rates[OUR_LOADING], rates[loading.name])),

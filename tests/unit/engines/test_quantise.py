@@ -134,6 +134,19 @@ def test_int8_is_taken_where_model_and_processor_have_what_it_needs(
     assert _distance(logits, batch(3).pixels) < 1e-4
 
 
+def test_ranges_that_do_not_fit_cost_speed_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(processor, "instructions", lambda: frozenset({"avx512_vnni"}))
+    with _open(tmp_path, ranges=(1.0, 2.0)) as engine:
+        assert engine.precision != "int8"
+        logits = engine.submit(batch(3)).result().logits
+    assert _distance(logits, batch(3).pixels) < 0.05
+    assert "needs 1 ranges" in caplog.text
+    with pytest.raises(EngineError, match="needs 1 ranges"):
+        _open(tmp_path, ranges=(1.0, 2.0), precision="int8")
+
+
 def test_int8_that_cannot_be_had_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EngineError, match="has not been prepared for int8; use auto or f32"):
         _open(tmp_path, precision="int8")
@@ -179,7 +192,9 @@ def test_the_default_model_in_int8_sees_the_same_in_photos(engine_cache: Path) -
     assert 1e-4 < np.abs(found["f32"] - found["int8"]).max() < 0.15
 
 
-@pytest.mark.parametrize("spec", models.all_specs(), ids=lambda spec: spec.name)
+@pytest.mark.parametrize(
+    "spec", [spec for spec in models.all_specs() if spec.ranges], ids=lambda spec: spec.name
+)
 def test_the_catalogue_has_the_ranges_that_photos_show(spec: models.ModelSpec, engine_cache: Path) -> None:
     """Four photos do not reach as far as a thousand, but nearly."""
     runtime = openvino.runtime()

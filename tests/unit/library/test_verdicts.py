@@ -76,6 +76,25 @@ def test_many_at_once_are_noted_together_or_not_at_all(shelf: Shelf) -> None:
     assert "car" not in shelf.effective("rex")
 
 
+def test_words_are_noted_in_their_order(shelf: Shelf) -> None:
+    """One photo under two names, and words on two tags that bear on each other."""
+    shelf.tag(rex={"animal": 0.9}, tom={"animal": 0.9})
+    one, other = "rex.jpg", "photos/rex.jpg"
+    words = [
+        ("tom.jpg", "dog", Verdict.CONFIRM),
+        (one, "animal", Verdict.REJECT),
+        (other, "dog", Verdict.CONFIRM),
+        (one, "dog", Verdict.REJECT),
+        (other, "dog", Verdict.CONFIRM),
+    ]
+    verdicts.say(shelf.database, [Saying(*word) for word in words], NOWHERE)
+    assert shelf.effective("rex") == {"dog": 1.0, "animal": 1.0}
+    assert verdicts.say(
+        shelf.database, [Saying(name, "cat", Verdict.CONFIRM) for name in (one, other)], NOWHERE
+    ) == Said(1, 0)
+    assert shelf.counts() == shelf.counted()
+
+
 def test_more_images_than_are_counted_at_once(shelf: Shelf) -> None:
     shelf.tag(**{f"p{number}": {"animal": 0.9} for number in range(450)})
     ids = [image_id for (image_id,) in shelf.rows("SELECT id FROM images")]
@@ -87,12 +106,34 @@ def test_more_images_than_are_counted_at_once(shelf: Shelf) -> None:
 
 def test_a_person_has_words_of_their_own(shelf: Shelf) -> None:
     shelf.tag(rex={"animal": 0.9})
-    with pytest.raises(NotFound, match=r"'My Rex'.*--new makes it one"):
+    with pytest.raises(NotFound, match=r"'My Rex'.*a tag of your own: --new"):
         _say(shelf, "rex", "My Rex", Verdict.CONFIRM)
     _say(shelf, "rex", "My Rex", Verdict.CONFIRM, new_tags=True)
     assert shelf.effective("rex") == {"animal": 0.9, "my rex": 1.0}
     assert shelf.counts() == shelf.counted()
     assert _say(shelf, "rex", "my rex", Verdict.CONFIRM) == Said(0, 0)
+    _say(shelf, "rex", "my rex", None)
+    assert not shelf.rows("SELECT id FROM tags WHERE name = 'my rex'"), "it goes with what was said of it"
+    for word in ("", " ", "a\tb\x1b[31m", "x" * 101):
+        with pytest.raises(NotFound, match="cannot be a tag"):
+            _say(shelf, "rex", word, Verdict.CONFIRM, new_tags=True)
+
+
+def test_what_was_said_is_listed_and_taken_back_everywhere(shelf: Shelf) -> None:
+    shelf.tag(rex={"animal": 0.9, "dog": 0.9}, tom={"animal": 0.9, "dog": 0.8})
+    for photo in ("rex", "tom"):
+        _say(shelf, photo, "dog", Verdict.REJECT)
+    _say(shelf, "tom", "car", Verdict.CONFIRM)
+    said = verdicts.listed(shelf.database, None, None)
+    assert {(each.uri[-7:], each.tag, each.verdict) for each in said} == {
+        ("rex.jpg", "dog", "reject"),
+        ("tom.jpg", "dog", "reject"),
+        ("tom.jpg", "car", "confirm"),
+    }
+    assert [each.tag for each in verdicts.listed(shelf.database, "car", 5)] == ["car"]
+    assert verdicts.take_back_all(shelf.database, "dog", Verdict.REJECT) == Said(0, 2)
+    assert shelf.effective("rex") == {"animal": 0.9, "dog": 0.9}
+    assert shelf.counts() == shelf.counted()
 
 
 def test_tallies_that_were_stale_before_stay_so(shelf: Shelf) -> None:
@@ -111,7 +152,7 @@ def test_tallies_that_were_stale_before_stay_so(shelf: Shelf) -> None:
 @pytest.mark.parametrize(
     ("table", "fault"),
     [
-        ("", "needs the columns"),
+        ("", "should name its columns.*it has: nothing"),
         ("image,label\na.jpg,dog\n", "it has: image, label"),
         ("uri,tag\na.jpg,\n", "line 2 .* names no image or no tag"),
         ("image,tag,verdict\na.jpg,dog,yes\n", "line 2 .*'yes' is neither confirm nor reject nor none"),

@@ -48,7 +48,7 @@ def test_what_changes_is_told_by_tag_and_by_example(shelf: Shelf, candidate: She
         Changed(uri, "dog", "lost", 0.97, None),
         Changed(uri, "animal", "shifted", 0.99, 0.9),
     )
-    with pytest.raises(ModelError, match="not two versions of one vocabulary"):
+    with pytest.raises(ModelError, match="are the same version"):
         versions.diff(shelf.database, shelf.model.name, shelf.model.name, examples=1)
 
 
@@ -58,7 +58,8 @@ def test_a_promotion_is_taken_back_step_by_step(shelf: Shelf, candidate: Shelf) 
     third.tag(rex={"car": 0.9}, tom={"car": 0.9})
     versions.promote(shelf.database, candidate.model.name)
     versions.promote(shelf.database, third.model.name)
-    versions.promote(shelf.database, third.model.name)  # it is live already: no step of its own
+    with pytest.raises(ModelError, match="is live already"):
+        versions.promote(shelf.database, third.model.name)
     assert shelf.effective("rex") == {"car": 0.9}
     assert versions.roll_back(shelf.database, "imagenet").model.name == candidate.model.name
     assert shelf.effective("rex") == NEW
@@ -87,7 +88,7 @@ def test_a_version_is_pruned_with_all_that_it_said_and_nothing_else(shelf: Shelf
     for table in ("tag_scores", "class_scores", "taggings", "thresholds", "labels"):
         left = {model for (model,) in shelf.rows(f"SELECT DISTINCT model_id FROM {table}")}
         assert left == {shelf.model.id}, table
-    with pytest.raises(ModelError, match="has tagged nothing"):
+    with pytest.raises(ModelError, match="has tagged anything in this database"):
         versions.prune(shelf.database, candidate.model.name)
 
 
@@ -208,6 +209,12 @@ def test_a_threshold_is_fitted_to_the_wanted_precision(shelf: Shelf) -> None:
     assert dog.precision >= 0.95
     listed = {each.tag: each.threshold for each in thresholds.listed(shelf.database, None)}
     assert listed["dog"] == dog.after and listed["cat"] == 0.5
+
+
+def test_a_threshold_is_not_fitted_to_where_nobody_has_looked(shelf: Shelf) -> None:
+    _spoken(shelf, right=[0.9 + i / 1000 for i in range(20)], wrong=[])
+    (dog,) = thresholds.fit(shelf.database, None, precision=0.95, least_cases=20)
+    assert dog.after == 0.9
 
 
 def test_a_precision_out_of_reach_leaves_the_threshold(shelf: Shelf) -> None:

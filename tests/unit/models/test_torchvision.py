@@ -143,7 +143,7 @@ def test_weights_are_downloaded_once_where_pytorch_keeps_them(
     offered: tuple[TorchvisionWeights, Path], tmp_path: Path
 ) -> None:
     source, file = offered
-    with pytest.raises(WeightsError, match="`tagger models fetch` downloads them"):
+    with pytest.raises(WeightsError, match="`tagger models fetch MODEL` downloads them"):
         weights.locate(source)
     assert weights.fetch(source)
     place = weights.locate(source)
@@ -160,7 +160,7 @@ def _hub() -> Path:
 def test_weights_that_came_damaged_are_not_kept(offered: tuple[TorchvisionWeights, Path]) -> None:
     source, file = offered
     file.write_bytes(file.read_bytes() + b"more")
-    with pytest.raises(WeightsError, match=r"cannot be downloaded.*Have it put to"):
+    with pytest.raises(WeightsError, match=r"cannot be downloaded.*save it as"):
         weights.fetch(source)
     with pytest.raises(WeightsError, match="There are no weights"):
         weights.locate(source)
