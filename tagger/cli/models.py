@@ -15,7 +15,7 @@ from tagger.cli.output import name_of, out, plural, print_json, table
 from tagger.errors import DatabaseError
 
 if TYPE_CHECKING:
-    from tagger.library.versions import CatalogueRow
+    from tagger.library.versions import CatalogueRow, Version
 
 app = typer.Typer(help="Models: what can tag, and which version's tags hold.")
 
@@ -31,7 +31,7 @@ def models(context: typer.Context, db: DbOption = None, as_json: JsonOption = Fa
     known = versions.catalogue()
     try:
         with open_library(settings) as database:
-            registered = versions.registered(database)
+            registered = versions.with_counts(database)
     except DatabaseError:
         registered = []  # nothing was tagged yet
     if as_json:
@@ -40,9 +40,18 @@ def models(context: typer.Context, db: DbOption = None, as_json: JsonOption = Fa
         )
         return
     _print_catalogue(known)
-    for model in registered:
-        holds = "live: its tags hold" if model.live else "beside the live one"
-        out.print(f"{model.name}  {model.vocabulary}  {holds}")
+    if registered:
+        _print_versions(registered)
+
+
+def _print_versions(registered: list[Version]) -> None:
+    listing = table(
+        "Version in the database", "Vocabulary", "Photos", "Pending", "", numbers=["Photos", "Pending"]
+    )
+    for each in registered:
+        holds = "live: its tags hold" if each.live else "beside the live one"
+        listing.add_row(each.name, each.vocabulary, f"{each.seen:,}", f"{each.pending:,}", holds)
+    out.print(listing)
 
 
 def _print_catalogue(known: list[CatalogueRow]) -> None:
@@ -127,13 +136,17 @@ def promote(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="The version, as `tagger models` calls it.")],
     db: DbOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a version live: from now on its tags hold, in one transaction."""
     from tagger.library import versions
 
     with open_library(settings_of(context, db)) as database:
         model = versions.promote(database, name)
-    out.print(f"{model.name} is live now.")
+    if as_json:
+        print_json(asdict(model))
+    else:
+        out.print(f"{model.name} is live now. `tagger models rollback` takes it back.")
 
 
 @app.command()
@@ -179,12 +192,16 @@ def rollback(
         str, typer.Option(help="Of which vocabulary, as `tagger models` shows it.")
     ] = "imagenet",
     db: DbOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Have the version hold again that the live one took over from, in one transaction."""
     from tagger.library import versions
 
     with open_library(settings_of(context, db)) as database:
         back = versions.roll_back(database, vocabulary)
+    if as_json:
+        print_json(asdict(back))
+        return
     out.print(f"{back.model.name} is live again.")
     if back.lacking:
         out.print(

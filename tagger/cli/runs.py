@@ -211,7 +211,11 @@ def _print_filled(filled: Filled) -> None:
         errors.print(f"warning: {escaped(warning)}", style="yellow")
     out.print(f"Run {filled.run_id} wants {plural(filled.wanted, 'image')} from {filled.model}.")
     if filled.wanted:
-        out.print("Workers see to it (`tagger status --watch`); so does `tagger tag`.", style="dim")
+        spec = filled.model.partition("@")[0]
+        out.print(
+            f"Workers see to it (`tagger status --watch`); so does `tagger tag PATH --model {spec}`.",
+            style="dim",
+        )
 
 
 def failures_table(failures: Sequence[Failure]) -> Table:

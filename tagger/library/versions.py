@@ -22,7 +22,7 @@ from tagger.models import (
     own,
     weights,
 )
-from tagger.store import catalog, counts, queries, runs
+from tagger.store import catalog, counts, queries, runs, wants
 from tagger.store.catalog import Model, ModelEntry, TagEntry
 from tagger.store.queries import ModelDiff
 from tagger.store.session import Database
@@ -168,7 +168,7 @@ def add(folder: Path, given: Own) -> ModelSpec:
     flat_taxonomy(spec.name, names)
     state = own.fitting(given.weights, spec, names)
     kept = own.add(folder, spec, state, names)
-    models.register(kept)
+    adopt_own(folder)
     return kept
 
 
@@ -338,6 +338,36 @@ def diff(database: Database, before: str, after: str, examples: int) -> ModelDif
         if one.vocabulary != other.vocabulary:
             raise ModelError(f"{one.name} and {other.name} are not of one vocabulary")
         return queries.diff(connection, one, other, examples)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A model version in a database: so many present images it has seen, so many are still wanted."""
+
+    name: str
+    spec: str
+    vocabulary: str
+    fingerprint: str
+    live: bool
+    seen: int
+    pending: int
+
+
+def with_counts(database: Database) -> list[Version]:
+    """All versions in this database, oldest first, and how far each is."""
+    with database.reading() as connection:
+        return [
+            Version(
+                model.name,
+                model.spec,
+                model.vocabulary,
+                model.fingerprint,
+                model.live,
+                wants.finished(connection, model.id),
+                wants.unfinished(connection, model.id),
+            )
+            for model in catalog.models(connection)
+        ]
 
 
 def registered(database: Database) -> list[Model]:

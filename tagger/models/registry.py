@@ -65,7 +65,8 @@ class Registry:
         near = get_close_matches(name.lower(), self._specs, n=1)
         if near:
             return f"did you mean {near[0]}?"
-        return f"the models are: {', '.join(self._specs) or 'none'}."
+        first = ", ".join(list(self._specs)[:3])
+        return f"there are {first} and others: `tagger models` lists them." if first else "there is none."
 
 
 _models = Registry(built_in())

@@ -64,6 +64,16 @@ def finished(connection: Connection, model_id: int) -> int:
     ).scalar_one()
 
 
+def unfinished(connection: Connection, model_id: int) -> int:
+    """Present images that are wanted from the model and have no outcome yet."""
+    return connection.execute(
+        select(func.count())
+        .select_from(TaggingRow)
+        .join(ImageRow, ImageRow.id == TaggingRow.image_id)
+        .where(TaggingRow.model_id == model_id, TaggingRow.outcome.is_(None), ImageRow.vanished_at.is_(None))
+    ).scalar_one()
+
+
 def vanished_so(connection: Connection, model_id: int, outcomes: Sequence[OutcomeKind]) -> int:
     """How many images with such an outcome have vanished."""
     return connection.execute(
