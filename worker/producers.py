@@ -14,6 +14,7 @@ from kombu.exceptions import ChannelError, OperationalError
 from redis.exceptions import RedisError
 
 from tagger.errors import masked
+from tagger.library import versions
 from tagger.library.dispatch import BrokerUnavailable, dispatch
 from tagger.library.filling import Ask, Filled, fill
 from tagger.settings import Settings, load_settings
@@ -72,6 +73,7 @@ def enqueue(
         TaggerError: the settings, the model or the database cannot be used.
     """
     settings = settings or load_settings()
+    versions.adopt_own(settings.own_models)
     queue = CeleryQueue(make_app(settings))
     database = open_database(settings.database)
     try:

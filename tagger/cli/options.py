@@ -40,11 +40,10 @@ def settings_of(context: typer.Context, db: str | None, **overrides: object) -> 
 
     outer = context.find_object(Globals) or Globals()
     settings = load_settings(database_url=db or outer.db, **overrides)
-    if settings.own_models.is_dir():
-        from tagger import models
-        from tagger.models import own
+    if settings.own_models.is_dir():  # else nothing need be imported
+        from tagger.library import versions
 
-        models.adopt(own.read_all(settings.own_models))
+        versions.adopt_own(settings.own_models)
     return settings
 
 

@@ -12,13 +12,20 @@ from typing import Final
 from torch import nn
 
 from tagger.errors import ModelError
-from tagger.models import catalogue, efficientnet_lite, small, torchvision, weights
+from tagger.models import catalogue, efficientnet_lite, small, weights
 from tagger.models.spec import ModelSpec
+
+
+def _of_torchvision(architecture: str, classes: int) -> nn.Module:
+    from tagger.models import torchvision  # only for these: importing it takes half a second
+
+    return torchvision.create(architecture, classes)
+
 
 _FAMILIES: Final[Mapping[str, Callable[[str, int], nn.Module]]] = {
     "EfficientNet-Lite": efficientnet_lite.create,
     "LeNet": small.create,
-    **dict.fromkeys(catalogue.TORCHVISION_FAMILIES, torchvision.create),
+    **dict.fromkeys(catalogue.TORCHVISION_FAMILIES, _of_torchvision),
 }
 
 
