@@ -242,7 +242,15 @@ def labels_by_uri(rows: Any) -> dict[str, Any]:
 
 def environment(engine_cache: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TAGGER_")}
-    return kept | {"TAGGER_CACHE_DIR": str(engine_cache), "PYTHONPATH": str(Path(__file__).parents[2])}
+    return kept | {
+        "TAGGER_CACHE_DIR": str(engine_cache),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "TAGGER_PRECISION": "f32",  # in which all engines say the same
+    }
+
+
+SLOWLY = {"TAGGER_THREADS": "1", "TAGGER_ENGINE": "eager"}
+"""For a worker that must not be through before something is done to it: some 20 photos a second."""
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ import pytest
 from tests.conftest import PostgresServer
 from tests.photos import commented_jpeg, distinct_jpegs
 
-from .conftest import PATIENCE, PHOTOS, Broker, Stack, assert_whole, until
+from .conftest import PATIENCE, PHOTOS, SLOWLY, Broker, Stack, assert_whole, until
 from .test_messages import ENQUEUE, REQUESTS, send
 
 BAD_DECODERS = Path(__file__).parents[1] / "bad_decoders"
@@ -152,7 +152,7 @@ def test_a_frozen_worker_holds_nobody_up_and_overwrites_nothing(
     """A machine that sleeps in mid-chunk: its lease runs out, others do its work, and what it has in
     hand when it wakes up is turned away."""
     stack.start("beat")
-    stack.with_env(TAGGER_THREADS="1").start("worker")  # or it might be through before it is stopped
+    stack.with_env(**SLOWLY).start("worker")
     stack.run("enqueue", library)
     stack.until_done(PHOTOS // 5)
     (frozen,) = stack.nodes()

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.photos import commented_jpeg
 
-from .conftest import PHOTOS, Stack, until
+from .conftest import PHOTOS, SLOWLY, Stack, until
 
 
 def _runs(stack: Stack) -> dict[int, dict[str, Any]]:
@@ -54,8 +54,7 @@ def test_a_paused_run_waits_until_it_is_resumed(stack: Stack, library: Path) -> 
 
 def test_what_is_cancelled_is_wanted_no_more_until_somebody_asks_again(stack: Stack, library: Path) -> None:
     stack.start("beat")
-    # Slowly, or it might be through before it is cancelled.
-    stack.with_env(TAGGER_THREADS="1", TAGGER_PRECISION="f32").start("worker")
+    stack.with_env(**SLOWLY).start("worker")
     run = json.loads(stack.run("enqueue", library, "--json"))["run"]
     until(lambda: stack.done() >= 20, 60, stack.logs)
     stack.run("run", "cancel", str(run))
