@@ -80,14 +80,14 @@ def say_of(
 def take_back_all(database: Database, tag: str, verdict: Verdict) -> Said:
     """Have this word taken back wherever it was said of the tag; raises as :func:`say`."""
     with database.writing() as connection:
-        tag_id = _tag(connection, tag, new_tags=False)
+        tag_id = _tag(connection, tag)
         return _noted(connection, tag_id, None, verdicts.images_with(connection, verdict, tag_id))
 
 
 def listed(database: Database, tag: str | None, limit: int | None) -> list[Spoken]:
     """What people said, of one tag or of all, the latest first; raises :class:`NotFound` for no tag."""
     with database.reading() as connection:
-        where = [] if tag is None else [VerdictRow.tag_id == _tag(connection, tag, new_tags=False)]
+        where = [] if tag is None else [VerdictRow.tag_id == _tag(connection, tag)]
         return queries.spoken(connection, *where, limit=limit)
 
 
@@ -145,7 +145,8 @@ def _at(line: int | None) -> Iterator[None]:
         raise (fault if line is None else NotFound(f"line {line} of the CSV: {fault}")) from None
 
 
-def _tag(connection: Connection, name: str, new_tags: bool) -> int:
+def _tag(connection: Connection, name: str, new_tags: bool | None = None) -> int:
+    """The tag that is meant; ``new_tags`` is None where none could be made."""
     try:
         meant = list(lookup.tags_meant(connection, name.split()))
     except NotFound:
@@ -156,7 +157,7 @@ def _tag(connection: Connection, name: str, new_tags: bool) -> int:
         return found
     if new_tags:
         return verdicts.make_tag(connection, _own_word(name))
-    raise NotFound(f"{lookup.unknown_tag(name)} (a tag of your own: --new)")
+    raise NotFound(lookup.unknown_tag(name) + ("" if new_tags is None else " (a tag of your own: --new)"))
 
 
 def _own_word(name: str) -> str:

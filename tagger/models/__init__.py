@@ -9,7 +9,7 @@ classifier.
 from __future__ import annotations
 
 from tagger.models.catalogue import DEFAULT, UNTRAINED, Architecture, architectures
-from tagger.models.registry import Registry, adopt, all_specs, get, names, register
+from tagger.models.registry import Registry, adopt, all_specs, get, names
 from tagger.models.spec import (
     Activation,
     ModelSpec,
@@ -37,5 +37,4 @@ __all__ = [
     "architectures",
     "get",
     "names",
-    "register",
 ]

@@ -161,7 +161,8 @@ UNTRAINED: Final = (
     Architecture("lenet", "LeNet", 1998, 61_706, 84, _SMALL),
     Architecture("cifar10-cnn", "LeNet", 2009, 122_570, 64, _SMALL),
 )
-"""Of these nobody has published weights; the parameters are those with ten labels."""
+"""Of these nobody has published weights; the parameters are those with ten labels, and the second one's
+year is that of CIFAR-10."""
 
 
 def architectures() -> dict[str, Architecture]:

@@ -70,7 +70,6 @@ class Registry:
 
 
 _models = Registry(built_in())
-register = _models.register
 adopt = _models.adopt
 get = _models.get
 names = _models.names

@@ -248,7 +248,7 @@ def prune(connection: Connection, model: Model) -> None:
         # Whoever waits for these holds up all that reads scores, so not for long; and in the order in which
         # they are written, or a writer and this one might wait for each other.
         connection.execute(text("SET LOCAL lock_timeout = '5s'"))
-        for table in ("class_scores", "tag_scores"):
+        for table in sorted(PARTITIONED):  # classes first, as outcomes are written
             connection.execute(text(f"DROP TABLE {table}_m{model.id}"))
     connection.execute(delete(ModelRow).where(ModelRow.id == model.id))
 

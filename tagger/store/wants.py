@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from tagger.store import counts, ledger
 from tagger.store.catalog import GROUP, Scope, within
@@ -52,25 +52,20 @@ def ended_so(
 
 def finished(connection: Connection, model_id: int) -> int:
     """Present images that have an outcome from the model."""
-    return connection.execute(
-        select(func.count())
-        .select_from(TaggingRow)
-        .join(ImageRow, ImageRow.id == TaggingRow.image_id)
-        .where(
-            TaggingRow.model_id == model_id,
-            TaggingRow.outcome.is_not(None),
-            ImageRow.vanished_at.is_(None),
-        )
-    ).scalar_one()
+    return _present(connection, model_id, TaggingRow.outcome.is_not(None))
 
 
 def unfinished(connection: Connection, model_id: int) -> int:
     """Present images that are wanted from the model and have no outcome yet."""
+    return _present(connection, model_id, TaggingRow.outcome.is_(None))
+
+
+def _present(connection: Connection, model_id: int, which: ColumnElement[bool]) -> int:
     return connection.execute(
         select(func.count())
         .select_from(TaggingRow)
         .join(ImageRow, ImageRow.id == TaggingRow.image_id)
-        .where(TaggingRow.model_id == model_id, TaggingRow.outcome.is_(None), ImageRow.vanished_at.is_(None))
+        .where(TaggingRow.model_id == model_id, which, ImageRow.vanished_at.is_(None))
     ).scalar_one()
 
 
