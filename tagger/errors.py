@@ -55,6 +55,10 @@ class WeightsError(ModelError):
     """The weights are not here, or are not the ones that they should be."""
 
 
+class TrainingError(TaggerError):
+    """There is nothing to learn from, or not in the way that was asked for."""
+
+
 class TaxonomyError(TaggerError):
     """The mapping from labels to tags is broken or does not cover a model."""
 

@@ -284,3 +284,11 @@ class Outcome:
     labels: tuple[LabelScore, ...] = ()
     reused: bool = False
     loader: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An image of which somebody has said whether a tag is right, and how sure the model was of it (0-1)."""
+
+    confidence: float
+    right: bool

@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 import tagger
-from tagger.cli import database, doctor, look, models, runs, tag, thresholds, verdicts, worker
+from tagger.cli import database, doctor, look, models, runs, tag, thresholds, train, verdicts, worker
 from tagger.cli.options import DbOption, Globals
 from tagger.cli.output import OutputError, errors, escaped, show_any_character, watch_output
 from tagger.errors import NotFound, TaggerError
@@ -49,6 +49,7 @@ app.command("confirm")(verdicts.confirm)
 app.command("reject")(verdicts.reject)
 app.command("verdicts")(verdicts.verdicts)
 app.add_typer(thresholds.app, name="thresholds")
+app.command("train")(train.train)
 app.command("forget")(look.forget)
 app.add_typer(database.app, name="db")
 app.command("doctor")(doctor.doctor)

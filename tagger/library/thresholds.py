@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tagger import models
 from tagger.errors import ModelError
 from tagger.library import lookup, versions
+from tagger.models import own
 from tagger.store import catalog, thresholds
 from tagger.store.catalog import Model
 from tagger.store.session import Database
-from tagger.store.thresholds import Case, Threshold
+from tagger.store.thresholds import Threshold
+from tagger.training.calibration import lowest_threshold
+from tagger.values import Case
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,50 +55,69 @@ def change(database: Database, model: str | None, tag: str, threshold: float) ->
 
 
 def fit(
-    database: Database, model: str | None, precision: float, least_cases: int, *, dry_run: bool = False
+    database: Database,
+    model: str | None,
+    precision: float,
+    least_cases: int,
+    *,
+    held_out: bool = False,
+    dry_run: bool = False,
 ) -> list[Fitted]:
-    """Give each tag with enough verdicts the lowest threshold at which its precision is the wanted one.
+    """Give each tag with enough cases the lowest threshold at which its precision is the wanted one.
 
-    The precision is that over the images which people spoke of: it is as good as their choice of these.
+    Cases are the images that people spoke of; or, if ``held_out``, those that a trained model was measured
+    with. The precision is that over these: it is as good as their choice.
+
+    Raises :class:`ModelError` when the model has no images that it was measured with.
     """
     chosen = _model(database, model)
     with database.writing() as connection:
         before = {each.tag: each.threshold for each in thresholds.listed(connection, chosen)}
+        cases = _held_out(chosen, least_cases) if held_out else thresholds.cases(connection, chosen)
         found = [
-            _fitted(tag, before[tag], cases, precision, least_cases)
-            for tag, cases in sorted(thresholds.cases(connection, chosen).items())
-            if tag in before and len(cases) >= least_cases
+            _fitted(tag, before[tag], some, precision, least_cases)
+            for tag, some in sorted(cases.items())
+            if tag in before and len(some) >= least_cases
         ]
         if not dry_run:
-            new: Mapping[str, float] = {each.tag: each.after for each in found if each.after is not None}
+            floor = catalog.floor(connection, chosen)
+            new: Mapping[str, float] = {
+                each.tag: max(each.after, floor) for each in found if each.after is not None
+            }
             thresholds.change(connection, chosen, new)
     return found
 
 
+def _held_out(model: Model, least_cases: int) -> dict[str, list[Case]]:
+    """By tag, the images that a model was measured with when it was trained and that score above the floor;
+    only of tags with so many images that show them."""
+    spec = models.get(model.spec)
+    versions.require_same(model)
+    measured = own.held_out(spec)
+    if measured is None:
+        raise ModelError(
+            f"{model.name} was not trained here, so there are no photos that it was measured with: "
+            "confirm and reject some, and fit to these"
+        )
+    confidences, truth = measured
+    tags = [tag.name for tag in versions.choose_spec(spec).taxonomy.tags]
+    return {
+        tag: [
+            Case(float(sure), said == 1)
+            for sure, said in zip(row, told, strict=True)
+            if said >= 0 and sure >= spec.floor
+        ]
+        for tag, row, told in zip(tags, confidences.T, truth.T, strict=True)
+        if (told == 1).sum() >= least_cases // 2
+    }
+
+
 def _fitted(tag: str, before: float, cases: Sequence[Case], precision: float, least_cases: int) -> Fitted:
-    surest = sorted(cases, key=lambda case: -case.confidence)
-    best: tuple[float, int, float] | None = None
-    right = 0
-    for above, case in enumerate(surest, start=1):
-        right += case.right
-        is_step = above == len(surest) or surest[above].confidence < case.confidence
-        if is_step and above >= least_cases // 2 and right / above >= precision:
-            best = _between(surest, above), above, right / above
+    best = lowest_threshold(cases, precision, least_cases // 2)
     if best is None:
+        right = sum(case.right for case in cases)
         return Fitted(tag, before, None, len(cases), len(cases), right / len(cases))
-    threshold, above, reached = best
-    return Fitted(tag, before, threshold, len(cases), above, reached)
-
-
-def _between(surest: Sequence[Case], above: int) -> float:
-    """Half way to the next case, so that what lies between is not decided by a hair. Below the last one
-    nobody has said anything: no further than that."""
-    here = surest[above - 1].confidence
-    if above == len(surest):
-        return here
-    below = surest[above].confidence
-    rounded = round((here + below) / 2, 3)
-    return rounded if below < rounded <= here else here
+    return Fitted(tag, before, best.threshold, len(cases), best.above, best.precision)
 
 
 def _model(database: Database, name: str | None) -> Model:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TextIO
+from typing import Final, TextIO
 
 from sqlalchemy import Connection
 
 from tagger.errors import NotFound, SourceError
-from tagger.library import lookup
+from tagger.library import lookup, tables
 from tagger.sources import Roots, printable
 from tagger.store import catalog, queries, verdicts
 from tagger.store.queries import Spoken
@@ -21,7 +20,8 @@ from tagger.store.session import Database
 from tagger.store.verdicts import Said, Verdict
 
 IMAGE, TAG, VERDICT = "image", "tag", "verdict"
-"""The columns of a CSV; the verdict's may be left out, the image's be called ``uri`` as in the views."""
+COLUMNS: Final = {IMAGE: (IMAGE, "uri"), TAG: (TAG,)}
+"""Those of a CSV, where the verdict's may be left out; images go by ``uri`` in the views."""
 LONGEST = 100
 """Letters of a tag of one's own."""
 
@@ -97,42 +97,23 @@ def read_csv(file: TextIO, verdict: Verdict | None) -> Iterator[Saying]:
 
     Raises :class:`SourceError`, naming the line, where it is no such table.
     """
-    try:
-        yield from _rows_of(file, verdict)
-    except csv.Error as fault:
-        raise SourceError(f"the CSV cannot be read: {fault}") from fault
-
-
-def _rows_of(file: TextIO, verdict: Verdict | None) -> Iterator[Saying]:
-    head = file.readline().lstrip("\ufeff")
-    delimiter = max(",;\t", key=head.count)
-    names = [name.strip().lower() for name in next(csv.reader([head], delimiter=delimiter), [])]
-    image = next((name for name in (IMAGE, "uri") if name in names), None)
-    if image is None or TAG not in names:
-        found = ", ".join(names) or "nothing"
-        raise SourceError(
-            "the first line of the CSV should name its columns, image (or uri) and tag among them; "
-            f"it has: {found}"
-        )
-    rows = csv.DictReader(file, names, delimiter=delimiter)
-    for row in rows:
-        line = rows.line_num + 1
-        if not row[image] or not row[TAG]:
+    for line, row in tables.rows(file, COLUMNS, (VERDICT,)):
+        if not row[IMAGE] or not row[TAG]:
             raise SourceError(f"line {line} of the CSV names no image or no tag")
-        yield Saying(row[image], row[TAG], _verdict(row, verdict, line), line)
+        yield Saying(row[IMAGE], row[TAG], _verdict(row[VERDICT], verdict, line), line)
 
 
-def _verdict(row: dict[str, str], otherwise: Verdict | None, line: int) -> Verdict | None:
-    word = (row.get(VERDICT) or "").strip().lower()
+def _verdict(word: str, otherwise: Verdict | None, line: int) -> Verdict | None:
+    """What a cell says; raises :class:`SourceError`."""
     if not word:
         return otherwise
-    if word == "none":
+    if word.lower() == "none":
         return None
     try:
-        return Verdict(word)
+        return Verdict(word.lower())
     except ValueError:
         raise SourceError(
-            f"line {line} of the CSV: {word!r} is neither confirm nor reject nor none"
+            f"line {line} of the CSV: {word.lower()!r} is neither confirm nor reject nor none"
         ) from None
 
 

@@ -155,21 +155,32 @@ def add(folder: Path, given: Own) -> ModelSpec:
     Raises :class:`ModelError` for a name that is taken or no name, an unknown network, labels that are none,
     and weights that are broken, hold code or do not fit.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", given.name):
-        raise ModelError(f"{given.name!r} is no name for a model: letters, digits, dots, dashes")
-    if given.name in models.names():
-        raise ModelError(f"there is a model called {given.name} already: choose another name")
-    known = models.architectures()
-    if given.architecture not in known:
-        near = get_close_matches(given.architecture, known, n=3) or list(known)
-        raise ModelError(f"there is no network {given.architecture}; did you mean {', '.join(near)}?")
+    require_free(given.name)
+    network = require_network(given.architecture)
     names = own.read_labels(given.labels)
-    spec = _own_spec(given, known[given.architecture], len(names))
+    spec = _own_spec(given, network, len(names))
     flat_taxonomy(spec.name, names)
     state = own.fitting(given.weights, spec, names)
     kept = own.add(folder, spec, state, names)
     adopt_own(folder)
     return kept
+
+
+def require_free(name: str) -> None:
+    """Raise :class:`ModelError` unless a new model may be called so."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise ModelError(f"{name!r} is no name for a model: letters, digits, dots, dashes")
+    if name in models.names():
+        raise ModelError(f"there is a model called {name} already: choose another name")
+
+
+def require_network(architecture: str) -> Architecture:
+    """The network of that name; raises :class:`ModelError`, naming what may have been meant."""
+    known = models.architectures()
+    if architecture not in known:
+        near = get_close_matches(architecture, known, n=3) or list(known)
+        raise ModelError(f"there is no network {architecture}; did you mean {', '.join(near)}?")
+    return known[architecture]
 
 
 def _own_spec(given: Own, network: Architecture, classes: int) -> ModelSpec:
@@ -214,10 +225,11 @@ def choose(database: Database, name: str | None) -> Choice:
 
     Raises :class:`ModelError` when there is none of that name.
     """
-    return _choice(models.get(name or _live(database) or models.DEFAULT))
+    return choose_spec(models.get(name or _live(database) or models.DEFAULT))
 
 
-def _choice(spec: ModelSpec) -> Choice:
+def choose_spec(spec: ModelSpec) -> Choice:
+    """A model with the words for its labels; raises :class:`ModelError`."""
     if isinstance(spec.weights, OwnWeights):
         return Choice(spec, flat_taxonomy(spec.name, own.labels(spec)))
     return Choice(spec, load_taxonomy(spec.labels))
@@ -231,7 +243,7 @@ def require(name: str) -> None:
 def require_same(model: Model) -> None:
     """Raise :class:`ModelError` unless this program would make just this version of the model."""
     spec = models.get(model.spec)
-    ours = _choice(spec).entry
+    ours = choose_spec(spec).entry
     if ours.fingerprint != model.fingerprint:
         raise ModelError(f"{model.name} was made by another version of this program, which has {ours.name}")
 

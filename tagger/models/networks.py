@@ -12,7 +12,7 @@ from typing import Final
 from torch import nn
 
 from tagger.errors import ModelError
-from tagger.models import catalogue, efficientnet_lite, small, weights
+from tagger.models import catalogue, efficientnet_lite, head, small, weights
 from tagger.models.spec import ModelSpec
 
 
@@ -52,6 +52,22 @@ def create(spec: ModelSpec) -> nn.Module:
         ModelError: the family or the architecture is not known here.
     """
     return empty(spec.family, spec.architecture, spec.label_count)
+
+
+def build_for(spec: ModelSpec, classes: int) -> nn.Module:
+    """The network of ``spec`` with its weights, but for a last layer of zeros for ``classes`` labels; what
+    only training once used (heads beside the last) has random weights. Raises as :func:`build`."""
+    network = empty(spec.family, spec.architecture, classes)
+    state, known = network.state_dict(), weights.load(spec.weights)
+    last, layer = head.of(network)
+    kept = {
+        name: known[name] if name in known and known[name].shape == value.shape else value
+        for name, value in state.items()
+        if not name.startswith(f"{last}.")
+    }
+    kept |= {f"{last}.weight": layer.weight * 0, f"{last}.bias": layer.bias * 0}
+    weights.fill(network, kept, origin=f"of {spec.name}")
+    return network
 
 
 def empty(family: str, architecture: str, classes: int) -> nn.Module:

@@ -10,21 +10,25 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Final
+from zipfile import BadZipFile
 
 from tagger.errors import ModelError, WeightsError
 from tagger.models.spec import ModelSpec, OwnWeights
 from tagger.values import Preprocessing
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # both take long to import
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
 _FORMAT: Final = 1
-_SPEC, _WEIGHTS, _LABELS = "model.json", "weights.safetensors", "labels.txt"
+_SPEC, _WEIGHTS, _LABELS, _HELD_OUT = "model.json", "weights.safetensors", "labels.txt", "held-out.npz"
+_REPORT: Final = "report"
 
 
 def read_all(folder: Path) -> list[ModelSpec]:
@@ -44,8 +48,43 @@ def labels(spec: ModelSpec) -> tuple[str, ...]:
     Raises:
         ModelError: the file is gone.
     """
+    return read_labels(folder_of(spec) / _LABELS)
+
+
+def keep_held_out(folder: Path, confidences: NDArray[np.float64], truth: NDArray[np.int8]) -> None:
+    """Note in a model's folder how sure it was of pictures that it did not learn from, and what is true of
+    them (1, 0, and -1 for unknown): both [N, C]."""
+    import numpy as np
+
+    np.savez(folder / _HELD_OUT, confidences=confidences.astype(np.float32), truth=truth)
+
+
+def held_out(spec: ModelSpec) -> tuple[NDArray[np.float32], NDArray[np.int8]] | None:
+    """What :func:`keep_held_out` noted; None for a model that was not trained here.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    import numpy as np
+
+    if not isinstance(spec.weights, OwnWeights) or not (file := folder_of(spec) / _HELD_OUT).is_file():
+        return None
+    try:
+        with np.load(file, allow_pickle=False) as kept:
+            return kept["confidences"], kept["truth"]
+    except (OSError, ValueError, KeyError, BadZipFile) as fault:
+        raise ModelError(f"what {spec.name} was measured with, {file}, cannot be read: {fault}") from fault
+
+
+def report_of(folder: Path) -> Path:
+    """Where the report of a model's training lies, in the model's folder."""
+    return folder / _REPORT
+
+
+def folder_of(spec: ModelSpec) -> Path:
+    """Where all that belongs to a model lies."""
     assert isinstance(spec.weights, OwnWeights)
-    return read_labels(Path(spec.weights.path).parent / _LABELS)
+    return Path(spec.weights.path).parent
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
@@ -66,10 +105,21 @@ def read_labels(path: Path) -> tuple[str, ...]:
     return found
 
 
-def add(folder: Path, spec: ModelSpec, state: dict[str, torch.Tensor], names: Sequence[str]) -> ModelSpec:
+def _nothing_beside(folder: Path) -> None:
+    pass
+
+
+def add(
+    folder: Path,
+    spec: ModelSpec,
+    state: Mapping[str, torch.Tensor],
+    names: Sequence[str],
+    beside: Callable[[Path], None] = _nothing_beside,
+) -> ModelSpec:
     """Keep a model under ``folder``; the spec as it is read from there from now on.
 
-    ``state`` fits the network of ``spec``, and ``names`` are its labels.
+    ``state`` fits the network of ``spec``, and ``names`` are its labels. ``beside`` may write more into the
+    model's own folder, before it is in its place.
 
     Raises:
         ModelError: there is a model of that name already, or it cannot be written.
@@ -89,6 +139,7 @@ def add(folder: Path, spec: ModelSpec, state: dict[str, torch.Tensor], names: Se
             (unfinished / _WEIGHTS).write_bytes(content)
             (unfinished / _LABELS).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
             (unfinished / _SPEC).write_text(json.dumps(_as_json(kept), indent=2), encoding="utf-8")
+            beside(unfinished)
             unfinished.chmod(0o755)
             unfinished.rename(place)
         finally:
@@ -136,7 +187,7 @@ def _read(folder: Path) -> ModelSpec:
         pixels = kept.pop("preprocessing")
         pixels |= {"mean": tuple(pixels["mean"]), "std": tuple(pixels["std"])}
         return ModelSpec(
-            **kept,
+            **kept | {"ranges": tuple(kept.get("ranges", ()))},
             preprocessing=Preprocessing(**pixels),
             weights=OwnWeights(str(folder / _WEIGHTS), weights["sha256"], weights["size"]),
         )
@@ -146,7 +197,6 @@ def _read(folder: Path) -> ModelSpec:
 
 def _as_json(spec: ModelSpec) -> dict[str, object]:
     parts = asdict(spec)
-    for unkept in ("published", "ranges"):
-        parts.pop(unkept)
+    parts.pop("published")
     parts["weights"].pop("path")
     return {"format": _FORMAT, **parts}

@@ -14,6 +14,7 @@ from torch import nn
 from torchvision import models
 
 from tagger.errors import ModelError
+from tagger.models import head
 
 # As their weights were made: with heads that only training uses, and turning the normalisation that all
 # others have into their own.
@@ -38,7 +39,7 @@ def create(architecture: str, classes: int) -> nn.Module:
     except ValueError:
         raise ModelError(f"torchvision has no network called {architecture}.") from None
     network: nn.Module = builder(weights=None, num_classes=classes, **_ARGUMENTS.get(architecture, {}))
-    name, last = _classifier(network)
+    name, last = head.of(network)
     parent, _, own = name.rpartition(".")
     setattr(network.get_submodule(parent), own, Classifier.of(last))
     return network
@@ -47,7 +48,7 @@ def create(architecture: str, classes: int) -> nn.Module:
 def feature_size(architecture: str) -> int:
     """The length of the features, found without making the network's numbers."""
     with torch.device("meta"):
-        return _classifier(create(architecture, 1000))[1].in_features
+        return head.of(create(architecture, 1000))[1].in_features
 
 
 class Classifier(nn.Linear):
@@ -63,9 +64,3 @@ class Classifier(nn.Linear):
     def forward(self, input: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
         """Logits and features."""
         return super().forward(input), input
-
-
-def _classifier(network: nn.Module) -> tuple[str, nn.Linear]:
-    """The last linear layer: torchvision puts those of auxiliary heads before it."""
-    linear = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Linear)]
-    return linear[-1]

@@ -12,6 +12,8 @@ from tagger.errors import ModelError
 from tagger.store import catalog, counts
 from tagger.store.catalog import Model
 from tagger.store.schema import TagRow, ThresholdRow
+from tagger.store.verdicts import IMPLIED
+from tagger.values import Case
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +22,6 @@ class Threshold:
 
     tag: str
     threshold: float
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """An image of which a person has said whether a tag is right, and how sure the model was of it."""
-
-    confidence: float
-    right: bool
 
 
 def listed(connection: Connection, model: Model) -> list[Threshold]:
@@ -78,13 +72,9 @@ def cases(connection: Connection, model: Model) -> dict[str, list[Case]]:
     return found
 
 
-_CASES = text("""
+_CASES = text(f"""
     SELECT t.name, s.confidence, MIN(w.is_right)
-    FROM (SELECT v.image_id, p.ancestor_id AS tag_id, 1 AS is_right
-          FROM verdicts v JOIN tag_paths p ON p.descendant_id = v.tag_id WHERE v.verdict = 'confirm'
-          UNION ALL
-          SELECT v.image_id, p.descendant_id, 0
-          FROM verdicts v JOIN tag_paths p ON p.ancestor_id = v.tag_id WHERE v.verdict = 'reject') w
+    FROM ({IMPLIED}) w
     JOIN images i ON i.id = w.image_id
     JOIN tag_scores s ON s.content_id = i.content_id AND s.model_id = :model AND s.tag_id = w.tag_id
     JOIN tags t ON t.id = w.tag_id

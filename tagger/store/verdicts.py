@@ -72,6 +72,22 @@ def images_with(connection: Connection, verdict: Verdict, tag_id: int) -> list[i
     return list(connection.execute(rows.order_by(VerdictRow.image_id)).scalars())
 
 
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What people say of a present image: whether a tag is right for it."""
+
+    uri: str
+    tag: str
+    is_right: bool
+
+
+def words(connection: Connection, *, implied: bool) -> list[Word]:
+    """All that was said, by image; with ``implied`` also of the tags above what is confirmed and below what
+    is rejected."""
+    rows = connection.execute(_IMPLIED_WORDS if implied else _WORDS)
+    return [Word(uri, tag, bool(is_right)) for uri, tag, is_right in rows]
+
+
 def _drop_unused(connection: Connection, tag_id: int) -> None:
     """A person's own word goes with the last that was said of it; a model's stays."""
     used = connection.execute(
@@ -136,3 +152,17 @@ def _counted(connection: Connection, image_ids: Sequence[int]) -> Iterator[None]
 
 _OWN_MARKS = text("DELETE FROM stale_tags WHERE xmin = pg_current_xact_id()::xid")
 """Those that this transaction has set; others may have been committed meanwhile."""
+
+_SPOKEN = "SELECT image_id, tag_id, CASE verdict WHEN 'confirm' THEN 1 ELSE 0 END AS is_right FROM verdicts"
+IMPLIED = """
+    SELECT v.image_id, p.ancestor_id AS tag_id, 1 AS is_right
+    FROM verdicts v JOIN tag_paths p ON p.descendant_id = v.tag_id WHERE v.verdict = 'confirm'
+    UNION ALL
+    SELECT v.image_id, p.descendant_id, 0
+    FROM verdicts v JOIN tag_paths p ON p.ancestor_id = v.tag_id WHERE v.verdict = 'reject'"""
+"""What is right and wrong of images by what people said; of a tag of which both follows, it is wrong."""
+_NAMED = """
+    SELECT i.uri, t.name, MIN(w.is_right) FROM ({}) w
+    JOIN images i ON i.id = w.image_id JOIN tags t ON t.id = w.tag_id
+    WHERE i.vanished_at IS NULL GROUP BY i.uri, t.name ORDER BY i.uri, t.name"""
+_WORDS, _IMPLIED_WORDS = text(_NAMED.format(_SPOKEN)), text(_NAMED.format(IMPLIED))
