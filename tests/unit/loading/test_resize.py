@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -56,3 +57,24 @@ def test_one_that_gives_other_pixels_is_left_alone(monkeypatch: pytest.MonkeyPat
         room, "_by_cykooz", lambda: lambda image, size, kernel, box: image.resize((size, size))
     )
     assert room._fast() is None
+
+
+_ENLARGED = """
+import numpy as np
+from PIL import Image
+from tagger.loading.resize import resize
+for size, side, box in (
+    ((300, 197), 260, (62.16216216216216, 10.794520547945206, 237.83783783783784, 186.20547945205482)),
+    ((293, 64), 320, (114.4, 0.0, 178.4, 64.0)),
+    ((207, 24), 232, (91.44827586206897, 0.0, 115.44827586206897, 24.0)),
+):
+    picture = Image.effect_noise(size, 40).convert("RGB")
+    for kernel in (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC):
+        found, expected = resize(picture, side, kernel, box), picture.resize((side, side), kernel, box=box)
+        assert np.array_equal(found, expected)
+"""
+
+
+def test_a_picture_that_is_enlarged_does_not_end_the_process() -> None:
+    done = subprocess.run([sys.executable, "-c", _ENLARGED], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
