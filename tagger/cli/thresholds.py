@@ -15,6 +15,7 @@ app = typer.Typer(
     help="Thresholds by tag: look at them, set them, fit them to verdicts.", no_args_is_help=True
 )
 
+_FIRST = "confirm and reject some first"
 ModelOption = Annotated[str | None, typer.Option(help="A version by its name. Default: the live one.")]
 
 
@@ -71,16 +72,25 @@ def fit(
     cases: Annotated[
         int, typer.Option(min=2, help="Only tags of which so many photos have a verdict and a score.")
     ] = 20,
+    held_out: Annotated[
+        bool,
+        typer.Option(
+            "--held-out", help="From the photos that a trained model was measured with, not from verdicts."
+        ),
+    ] = False,
     model: ModelOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be set; set nothing.")] = False,
     db: DbOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Give each tag the lowest threshold with the wanted precision over what people confirmed or rejected."""
+    """Give each tag the lowest threshold with the wanted precision over what people confirmed or rejected.
+
+    Of a model that was trained here, the photos kept from its learning tell too: --held-out.
+    """
     from tagger.library import thresholds
 
     with open_library(settings_of(context, db)) as database:
-        found = thresholds.fit(database, model, precision, cases, dry_run=dry_run)
+        found = thresholds.fit(database, model, precision, cases, held_out=held_out, dry_run=dry_run)
     if as_json:
         print_json([asdict(each) for each in found])
         return
@@ -94,9 +104,8 @@ def fit(
         )
     out.print(listing)
     if not found:
-        out.print(
-            f"No tag has {cases} photos with both a verdict and a score: confirm and reject some first."
-        )
+        wanted = "held-out photos with a score" if held_out else "photos with both a verdict and a score"
+        out.print(f"No tag has {cases} {wanted}: {'--cases asks for fewer' if held_out else _FIRST}.")
         raise typer.Exit(1)
     done = "would be set" if dry_run else "set"
     fitted = sum(each.after is not None for each in found)

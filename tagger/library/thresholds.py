@@ -73,7 +73,7 @@ def fit(
     chosen = _model(database, model)
     with database.writing() as connection:
         before = {each.tag: each.threshold for each in thresholds.listed(connection, chosen)}
-        cases = _held_out(chosen, least_cases) if held_out else thresholds.cases(connection, chosen)
+        cases = _held_out(chosen) if held_out else thresholds.cases(connection, chosen)
         found = [
             _fitted(tag, before[tag], some, precision, least_cases)
             for tag, some in sorted(cases.items())
@@ -88,9 +88,8 @@ def fit(
     return found
 
 
-def _held_out(model: Model, least_cases: int) -> dict[str, list[Case]]:
-    """By tag, the images that a model was measured with when it was trained and that score above the floor;
-    only of tags with so many images that show them."""
+def _held_out(model: Model) -> dict[str, list[Case]]:
+    """By tag, the images that a model was measured with when it was trained, and that it gives a score."""
     spec = models.get(model.spec)
     versions.require_same(model)
     measured = own.held_out(spec)
@@ -108,7 +107,6 @@ def _held_out(model: Model, least_cases: int) -> dict[str, list[Case]]:
             if said >= 0 and sure >= spec.floor
         ]
         for tag, row, told in zip(tags, confidences.T, truth.T, strict=True)
-        if (told == 1).sum() >= least_cases // 2
     }
 
 

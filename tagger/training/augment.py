@@ -58,14 +58,14 @@ def varied(pixels: torch.Tensor, crop: int, kind: Kind, random: torch.Generator)
     ways = _TEXT if kind == "text" else _SMALL_PHOTO if small else _PHOTO
     count = len(pixels)
     planes = pixels.permute(0, 3, 1, 2).float()
-    parts = _parts(count, ways, random).to(planes.device)
+    parts = _parts(count, crop, ways, random).to(planes.device)
     grid = functional.affine_grid(parts, [count, 3, crop, crop], align_corners=False)
     shown = functional.grid_sample(planes, grid, padding_mode="reflection", align_corners=False)
     lit = _lit(shown, _between(count, 1 - ways.light, 1 + ways.light, random), random, ways)
     return lit.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def _parts(count: int, ways: _Ways, random: torch.Generator) -> torch.Tensor:
+def _parts(count: int, side: int, ways: _Ways, random: torch.Generator) -> torch.Tensor:
     """The shown part of each picture, as matrices [B, 2, 3] from its corners to the picture's (-1 to 1)."""
     area = _between(count, *ways.area, random)
     aspect = torch.exp(_between(count, -math.log(ways.aspect), math.log(ways.aspect), random))
@@ -73,6 +73,8 @@ def _parts(count: int, ways: _Ways, random: torch.Generator) -> torch.Tensor:
     sides = sides.clamp(max=1.0) if ways.beyond == 0 else sides
     reach = (1 - sides).abs() + 2 * ways.beyond
     places = reach * (2 * torch.rand(count, 2, generator=random) - 1)
+    if ways.area == (1.0, 1.0):  # by whole pixels: what lies between would blur the few that there are
+        places = (places * side / 2).round() * 2 / side
     mirrored = ways.mirrored & (torch.rand(count, generator=random) < 0.5)
     matrices = torch.zeros(count, 2, 3)
     matrices[:, 0, 0] = torch.where(mirrored, -sides[:, 0], sides[:, 0])

@@ -60,8 +60,8 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """All of it. ``right`` is the share of pictures named right; with several labels to a picture, that
-    of pictures with no label too few or too many. ``confusion`` is int [C, C], truth by row; None with several."""
+    """All of it. ``right`` is the share of pictures named right; with several labels to a picture, that of
+    pictures with no label too few or too many. ``confusion`` is int [C, C], truth by row; None with many."""
 
     right: Share
     labels: tuple[LabelMeasure, ...]

@@ -45,20 +45,25 @@ def main() -> None:
     parser.add_argument("--enlarge", type=int, metavar="PIXELS")
     options = parser.parse_args()
     spec = models.get(options.model)
-    keys = [label.key for label in load_taxonomy().labels]
-    photos = [path for path in sorted(options.folder.glob("*/*")) if path.parent.name in keys]
+    photos, labels = labelled(options.folder)
     if not photos:
         parser.error(f"{options.folder} has no folders named by the WordNet ids of ImageNet's classes")
-    labels = np.array([keys.index(path.parent.name) for path in photos])
     loader = PillowLoader(spec.preprocessing)
 
     def files() -> Iterator[bytes]:
         return (_stored(path, options.enlarge) for path in photos)
 
-    exact = _classified((_exactly(file, spec.preprocessing) for file in files()), "eager", spec)
-    by_loader = _classified((loaded(loader, file) for file in files()), "eager", spec)
-    whole = _classified((loaded(loader, file) for file in files()), "auto", spec)
+    exact = classified((_exactly(file, spec.preprocessing) for file in files()), "eager", spec)
+    by_loader = classified((loaded(loader, file) for file in files()), "eager", spec)
+    whole = classified((loaded(loader, file) for file in files()), "auto", spec)
     _show(labels, {"exact, f32": exact, "the product's loader, f32": by_loader, "the product": whole})
+
+
+def labelled(folder: Path) -> tuple[list[Path], NDArray[np.intp]]:
+    """The photos in folders named by WordNet ids, and the class of each."""
+    keys = {label.key: index for index, label in enumerate(load_taxonomy().labels)}
+    photos = [path for path in sorted(folder.glob("*/*")) if path.parent.name in keys]
+    return photos, np.array([keys[path.parent.name] for path in photos], np.intp)
 
 
 def _stored(path: Path, side: int | None) -> bytes:
@@ -90,7 +95,7 @@ def loaded(loader: PillowLoader, file: bytes) -> Pixels:
     return image.pixels
 
 
-def _classified(pictures: Iterable[Pixels], engine: EngineName, spec: ModelSpec) -> NDArray[np.float32]:
+def classified(pictures: Iterable[Pixels], engine: EngineName, spec: ModelSpec) -> NDArray[np.float32]:
     """Logits of each picture, float32 [N, C]."""
     settings = load_settings()
     with select_engine(
@@ -111,7 +116,7 @@ def _logits(pictures: Iterator[Pixels], engine: Engine) -> Iterator[NDArray[np.f
         yield engine.submit(Batch(tuple(range(len(some))), np.stack(some))).result().logits
 
 
-def _show(labels: NDArray[np.int64], ways: dict[str, NDArray[np.float32]]) -> None:
+def _show(labels: NDArray[np.intp], ways: dict[str, NDArray[np.float32]]) -> None:
     table = Table(
         "way", "top-1, %", "log-loss", "other class than exact, photos", title=f"{len(labels)} photos"
     )
@@ -127,7 +132,7 @@ def _show(labels: NDArray[np.int64], ways: dict[str, NDArray[np.float32]]) -> No
     Console().print(table)
 
 
-def _log_loss(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+def _log_loss(logits: NDArray[np.float32], labels: NDArray[np.intp]) -> float:
     scaled = logits.astype(np.float64)
     scaled -= scaled.max(axis=1, keepdims=True)
     of_label = scaled[np.arange(len(labels)), labels] - np.log(np.exp(scaled).sum(axis=1))

@@ -57,7 +57,7 @@ def schedule_for(manner: Manner, way: Literal["head", "scratch", "fine"], pictur
 
     usual = {
         "head": Schedule(300, 20, 5e-4, 0.3, 64, manner.seed),
-        "scratch": Schedule(80, 15, 2e-3, 0.01, 64, manner.seed),
+        "scratch": Schedule(80, 12, 1e-3, 0.05, 64, manner.seed),
         "fine": Schedule(20, 4, 1e-4, 0.05, 32, manner.seed),
     }[way]
     return replace(

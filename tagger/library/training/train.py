@@ -114,12 +114,13 @@ def _folder(order: Order) -> Iterator[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "lock").open("w")
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise TrainingError(f"another process trains {order.name} at the moment") from None
     except OSError as fault:
         raise TrainingError(f"what is found on the way cannot be kept in {folder}: {fault}") from fault
     with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise TrainingError(f"another process trains {order.name} at the moment") from None
         if order.fresh:
             for kept in folder.glob("*/"):
                 shutil.rmtree(kept)

@@ -14,7 +14,7 @@ from tagger.errors import ModelError
 from tagger.models import ModelSpec, PackagedWeights, PublishedAccuracy
 
 KEYS = [f"n{index:08d}" for index in range(1000)]
-SPEC = models.get("efficientnet-lite0")
+SPEC = replace(models.get("efficientnet-lite0"), temperature=1.0)
 PIXELS = SPEC.preprocessing
 
 

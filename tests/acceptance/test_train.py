@@ -1,0 +1,130 @@
+"""One's own labels, from a folder of photos to tags beside ImageNet's, by the command."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.acceptance.conftest import Tagger
+from tests.unit.library.training.conftest import SHAPES, draw
+
+LENET = ("--scratch", "lenet", "--vary", "text")
+
+
+@pytest.fixture
+def shapes(tmp_path: Path) -> Path:
+    """A folder with twenty pictures of each of three shapes."""
+    for shape in SHAPES:
+        for seed in range(20):
+            draw(tmp_path / "shapes" / shape / f"{seed}.png", shape, seed)
+    return tmp_path / "shapes"
+
+
+def test_a_new_last_layer_tags_beside_imagenet(tagger: Tagger, shapes: Path, photos: Path) -> None:
+    tagger("tag", photos)
+    before = {tag["tag"]: tag["images"] for tag in tagger.json("tags")}
+    said = tagger("train", shapes, "--name", "my-shapes")
+    assert "my-shapes learned 3 labels from 48 photos" in " ".join(said.split())
+    page = Path(
+        next(line for line in said.splitlines() if line.startswith("Report: ")).removeprefix("Report: ")
+    )
+    assert page.is_file() and "my-shapes" in page.read_text()
+    for shape in SHAPES:
+        draw(tmp := tagger.folder / "new" / f"{shape}.png", shape, 99)
+    report = tagger.json("tag", tmp.parent, "--model", "my-shapes")
+    assert report["live"] and report["tagged"] == 3
+    found = {
+        shape: [row["uri"].rpartition("/")[2] for row in tagger.json("search", shape)] for shape in SHAPES
+    }
+    assert found == {shape: [f"{shape}.png"] for shape in SHAPES}
+    assert {tag["tag"]: tag["images"] for tag in tagger.json("tags") if tag["tag"] not in SHAPES} == before
+    fitted = tagger.json(
+        "thresholds", "fit", "--precision", "0.9", "--held-out", "--cases", "2", "--model", "my"
+    )
+    assert {each["tag"] for each in fitted} <= set(SHAPES) and fitted
+    listed = tagger.json("thresholds", "list", "--model", "my-shapes")
+    assert {each["tag"]: each["threshold"] for each in listed} | {
+        each["tag"]: each["after"] for each in fitted if each["after"] is not None
+    } == {each["tag"]: each["threshold"] for each in listed}
+
+
+def test_a_later_version_waits_to_be_promoted(tagger: Tagger, shapes: Path) -> None:
+    first = tagger.json("train", shapes, "--name", "one", *LENET, "--epochs", "2")
+    assert first["live"] and first["learned"] == 48 and len(first["epochs"]) == 2
+    said = tagger(
+        "train", shapes, "--name", "two", "--vocabulary", "one", *LENET, "--epochs", "2", "--seed", "1"
+    )
+    assert "tagger models promote two@" in said
+    tagger("tag", shapes, "--model", "one")
+    assert not tagger.json("tag", shapes, "--model", "two")["live"]
+    assert "is live now" in tagger("models", "promote", "two")
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_cut_off_it_goes_on(tagger: Tagger, shapes: Path, how: signal.Signals) -> None:
+    command = ("train", shapes, "--name", "mine", *LENET, "--epochs", "80", "--patience", "80")
+    process = tagger.start(*command)
+    place = Path(tagger.env["TAGGER_CACHE_DIR"]) / "training" / "mine"
+    deadline = time.monotonic() + 120
+    while not list(place.glob("*/*.checkpoint")):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(how)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == (130 if how == signal.SIGINT else -9)
+    assert ("the same command goes on from here" in err) == (how == signal.SIGINT)
+    assert "mine" not in {row["name"] for row in tagger.json("models")["models"]}
+    (checkpoint,) = place.glob("*/*.checkpoint")
+    begun = torch.load(checkpoint, weights_only=True)["epochs"]
+    done = tagger.json(*command)
+    assert len(done["epochs"]) == 80
+    # To the second: none of those was gone through again.
+    assert done["epochs"][: len(begun)] == begun
+    assert not place.exists()
+
+
+def test_what_people_confirmed_is_learned(tagger: Tagger, shapes: Path) -> None:
+    tagger("tag", shapes)
+    with (tagger.folder / "said.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["image", "tag", "verdict"])
+        rows.writerows(
+            [str(shapes / shape / f"{seed}.png"), shape, "confirm"] for shape in SHAPES for seed in range(10)
+        )
+        rows.writerow([str(shapes / "bar" / "11.png"), "disc", "reject"])
+    tagger("confirm", "--csv", tagger.folder / "said.csv", "--new")
+    trained = tagger.json("train", "--verdicts", "--name", "mine", *LENET, "--epochs", "3")
+    assert trained["learned"] + trained["held_out"] == 30
+    assert [label["label"] for label in trained["labels"]] == list(SHAPES)
+    some = ("--verdicts", "--tag", "disc", "--tag", "bar", "--multi-label", "--name", "several")
+    several = tagger.json("train", *some, *LENET, "--epochs", "3")
+    assert several["kind"] == "sigmoid" and several["learned"] + several["held_out"] == 21
+    # The table of verdicts is a table to learn from, too.
+    (tagger.folder / "table.csv").write_text(tagger("verdicts", "--csv"))
+    again = tagger.json("train", tagger.folder / "table.csv", "--name", "again", *LENET, "--epochs", "3")
+    assert again["learned"] + again["held_out"] == 30
+
+
+def test_what_cannot_be_learned_is_said(tagger: Tagger, shapes: Path) -> None:
+    assert "only" in tagger("train", _only(shapes, "bar"), "--name", "x", code=3)
+    assert "no folder and no file" in tagger("train", shapes / "nothing", "--name", "x", code=3)
+    (tagger.folder / "odd.csv").write_text("photo,what\na,b\n")
+    assert "image (or uri, path, file) and label (or tag)" in tagger(
+        "train", tagger.folder / "odd.csv", "--name", "x", code=3
+    )
+    assert "verdicts" in tagger("train", "--name", "x", code=2)
+    assert "--tag" in tagger("train", shapes, "--tag", "a", "--name", "x", code=2)
+    assert "did you mean" in tagger("train", shapes, "--name", "x", "--scratch", "lenett", code=3)
+    assert tagger.json("models")["versions"] == []
+
+
+def _only(shapes: Path, label: str) -> Path:
+    folder = shapes.parent / "only"
+    shutil.copytree(shapes / label, folder / label)
+    return folder
