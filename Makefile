@@ -17,7 +17,7 @@ INSTALL = $(BIN)/python -m pip install -q
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench bench-database bench-scan bench-wants bench-worker bench-accuracy bench-calibration bench-cuda ranges snapshot fuzz taxonomy clean
+.PHONY: help install demo test lint format bench bench-database bench-scan bench-training bench-wants bench-worker bench-accuracy bench-calibration bench-cuda ranges snapshot fuzz taxonomy clean
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -79,6 +79,9 @@ bench-accuracy: $(VENV)/installed-tests ## Does the fast way cost accuracy (PHOT
 
 bench-calibration: $(VENV)/installed-tests ## How far confidences are off, and temperatures (PHOTOS=folder, as above)
 	@$(BIN)/python -m tests.benchmarks.calibration $(PHOTOS) $(ARGS)
+
+bench-training: $(VENV)/installed-bench ## What `tagger train` learns (DATA=folder with caltech-sample, cifar10-sample)
+	@$(BIN)/python -m tests.benchmarks.training $(DATA) $(ARGS)
 
 snapshot: $(VENV)/installed ## Write anew what the migrations come to, for new SQLite files
 	@$(BIN)/python -c 'from tagger.store import migrate; print(migrate.snapshot(), end="")' > migrations/sqlite.sql
