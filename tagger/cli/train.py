@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -180,6 +181,7 @@ class _Watch:
         self._bars = bars
         self._task = bars.add_task("Beginning", total=None, note="")
         self._right: list[float] = []
+        self._told = 0.0
 
     def stage(self, words: str, total: int) -> None:
         """Another step."""
@@ -193,8 +195,9 @@ class _Watch:
         """The learning curve goes on."""
         self._right.append(epoch.right)
         self._bars.update(self._task, note=self._curve)
-        # A last layer has hundreds of epochs of milliseconds: those that made it better tell enough.
-        if epoch.seconds > 0.5 or epoch.best:
+        # A last layer has hundreds of epochs of milliseconds.
+        if time.monotonic() - self._told >= 0.5:
+            self._told = time.monotonic()
             self._bars.console.print(
                 f"epoch {epoch.number:>3}/{most}  loss {epoch.loss:.4f}  held out {epoch.held_out_loss:.4f}  "
                 f"right {epoch.right:.1%}{'  best so far' if epoch.best else ''}",
