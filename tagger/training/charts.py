@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.font_manager import get_font_names
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
@@ -23,6 +27,30 @@ MOST_LABELS: Final = 40
 _INK, _FAINT, _LEARNED, _HELD_OUT = "#1f2933", "#9aa5b1", "#c05621", "#2b6cb0"
 
 
+_FALLBACKS: Final = (
+    "Noto Sans CJK JP",
+    "Noto Sans CJK SC",
+    "Noto Sans Arabic",
+    "Noto Sans Hebrew",
+    "Noto Sans Devanagari",
+    "Hiragino Sans",
+    "PingFang SC",
+    "Arial Unicode MS",
+)
+"""Where the system has them, for letters that matplotlib's own font lacks."""
+
+
+@contextmanager
+def _fonts() -> Iterator[None]:
+    """A letter that no font here has becomes a box, and nobody is told on the console: the page has labels as
+    text."""
+    families = ["DejaVu Sans", *(name for name in _FALLBACKS if name in get_font_names())]
+    with rc_context({"font.family": families}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
+        yield
+
+
+@_fonts()
 def learning(epochs: Sequence[Epoch]) -> bytes:
     """Losses on what is learned from and on the rest, and how much of the rest is named right."""
     figure, (left, right) = _figure(9.0, 3.4, 2)
@@ -42,6 +70,7 @@ def learning(epochs: Sequence[Epoch]) -> bytes:
     return _png(figure)
 
 
+@_fonts()
 def confusion(counts: NDArray[np.int64], names: Sequence[str]) -> bytes:
     """How many pictures of each label (rows) were called what (columns); shades by row."""
     side = min(12.0, 2.5 + 0.42 * len(names))
@@ -59,6 +88,7 @@ def confusion(counts: NDArray[np.int64], names: Sequence[str]) -> bytes:
     return _png(figure)
 
 
+@_fonts()
 def reliability(before: Calibration, after: Calibration) -> bytes:
     """How often pictures of about one confidence are right, before and after calibration."""
     figure, both = _figure(9.0, 4.4, 2)

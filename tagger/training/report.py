@@ -126,11 +126,26 @@ def _page(report: Report, charts: Mapping[str, str], mistakes: Sequence[Mapping[
         mistakes=mistakes,
         more_mistakes=len(report.measures.mistakes) - len(mistakes),
         pairs=_pairs(report),
+        confusion=_rows(report),
         left_out={
             reason: ([_readable(each) for each in listed[:LISTED]], len(listed))
             for reason, listed in report.left_out.items()
         },
     )
+
+
+def _rows(report: Report) -> list[tuple[str, list[tuple[int, float]]]]:
+    """The confusion by label: how many pictures were called what, and the share of the row."""
+    from tagger.training.charts import MOST_LABELS
+
+    counts = report.measures.confusion
+    if counts is None or len(report.names) > MOST_LABELS:
+        return []
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return [
+        (name, list(zip(row.tolist(), of_row.tolist(), strict=True)))
+        for name, row, of_row in zip(report.names, counts, shares, strict=True)
+    ]
 
 
 def _pairs(report: Report) -> list[tuple[str, str, int]]:
