@@ -22,6 +22,7 @@ from tagger.cli.options import DbOption, Globals
 from tagger.cli.output import OutputError, errors, escaped, show_any_character, watch_output
 from tagger.errors import NotFound, TaggerError
 from tagger.garbage import collect_rarely
+from tagger.search.expression import ExpressionError
 
 app = typer.Typer(
     name="tagger",
@@ -88,6 +89,9 @@ def main() -> None:
     except NotFound as fault:
         errors.print(escaped(str(fault)))
         sys.exit(1)
+    except ExpressionError as fault:
+        errors.print(escaped(str(fault)))
+        sys.exit(2)
     except TaggerError as fault:
         errors.print(f"error: {escaped(str(fault))}", style="red")
         sys.exit(3)

@@ -48,7 +48,7 @@ def search(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="TAG...",
+            metavar="EXPRESSION...",
             help="Tags, or other words for them; of several a photo has all. Words that together are a tag "
             "are one: golden retriever.",
         ),
@@ -69,16 +69,19 @@ def search(
     db: DbOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find the photos that have a tag, or all of several, surest first. Other words do too: puppy.
+    """Find photos by their tags, surest first. Other words do too: puppy.
 
-    Of several tags a photo is as sure as of the least sure one.
+    `tagger search 'dog AND (lake OR seashore) NOT wolf'`, with `dog>=0.8`, `*fox`, `"golden retriever"`,
+    `path:holiday/*`, `taken:2018..2020`, `size>5MB`. Of several tags a photo is as sure as of the least sure
+    one.
     """
     from tagger.library import lookup
+    from tagger.search.expression import spelled
 
     settings = settings_of(context, db)
     with open_library(settings) as database:
         answer = lookup.search(
-            database, words, without or (), min_confidence=least, limit=limit, offset=offset
+            database, " ".join(words), without or (), min_confidence=least, limit=limit, offset=offset
         )
     hits = answer.photos
     if as_json:
@@ -89,9 +92,9 @@ def search(
         for hit in hits:
             out.print(confidence(hit.confidence), Text(name_of(hit.uri)), soft_wrap=True)
         floor = f" from {least} on" if least else ""
-        tags = " and ".join(answer.all_of) + "".join(f" without {tag}" for tag in answer.none_of)
         which = "the next " if offset else "the first " if limit == len(hits) else ""
-        out.print(f"{which}{plural(len(hits), 'photo')} with {tags}{floor}.".capitalize(), style="dim")
+        said = f"{which}{plural(len(hits), 'photo')} with {spelled(answer.expression)}{floor}."
+        out.print(said[:1].upper() + said[1:], style="dim")
     if not hits:
         raise typer.Exit(1)
 

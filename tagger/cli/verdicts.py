@@ -186,7 +186,7 @@ def _said(database: Database, settings: Settings, which: _Which, said: Verdict) 
             raise NotFound(f"{which.table} has no line below its first")
     elif which.where:
         found = lookup.search(
-            database, which.where, which.without, min_confidence=which.least, limit=which.limit
+            database, " ".join(which.where), which.without, min_confidence=which.least, limit=which.limit
         )
         ids = [photo.image_id for photo in found.photos]
         if not ids:

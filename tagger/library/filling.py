@@ -498,7 +498,11 @@ def _groups(database: Database, find: _Find) -> Iterator[list[int]]:
 def _missing(database: Database, ask: Ask, model_id: int, roots: Roots) -> Iterator[list[int]]:
     """What the model was never asked about, as far as the ask is about it, in groups."""
     left = ask.limit
-    chosen = {photo.image_id for photo in lookup.search(database, ask.where).photos} if ask.where else None
+    chosen = (
+        {photo.image_id for photo in lookup.search(database, " ".join(ask.where)).photos}
+        if ask.where
+        else None
+    )
     for group in _groups(database, partial(wants.missing, model_id=model_id, scope=_scope(roots))):
         some = [image_id for image_id in group if chosen is None or image_id in chosen][:left]
         if some:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tagger.errors import NotFound, SourceError
+from tagger.search.expression import All, Expression, Not
 from tagger.search.find import find
+from tagger.search.meaning import resolved
 from tagger.search.query import Found, Query
 from tagger.sources import OutsideRootsError, Roots
 from tagger.store import catalog, queries
@@ -31,33 +34,63 @@ class Photo:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a search came to: the tags that the words mean, and the photos, surest first."""
+    """What a search came to: how it was understood, and the photos, surest first."""
 
-    all_of: tuple[str, ...]
-    none_of: tuple[str, ...]
+    expression: Expression
     photos: list[Found]
 
 
 def search(
     database: Database,
-    words: Sequence[str],
+    typed: str,
     without: Sequence[str] = (),
     *,
     min_confidence: float = 0.0,
     limit: int | None = None,
     offset: int = 0,
 ) -> Answer:
-    """Photos that have every tag which ``words`` mean (by names or aliases) and none of ``without``.
+    """Photos of which an expression is true (see :mod:`tagger.search.grammar`) and none of ``without``.
 
-    Words that together are a tag are taken for that: golden retriever. Raises :class:`NotFound` for a word
-    that is no tag, naming those that it may have meant.
+    Tags go by their names, or by other words for them; words that together are a tag are taken for that:
+    golden retriever.
+
+    Raises :class:`ExpressionError` for what is no expression or names no tag, showing the place.
     """
     with database.reading() as connection:
         catalog.require_models(connection)
-        all_of = tuple(tags_meant(connection, words))
-        none_of = tuple(tag for one in without for tag in tags_meant(connection, [one]))
-        query = Query(all_of, none_of, min_confidence, limit, offset)
-        return Answer(all_of, none_of, find(connection, query))
+        expression = understood(connection, typed)
+        if without:
+            expression = All((expression, *(Not(understood(connection, one)) for one in without)))
+        return Answer(expression, find(connection, Query(expression, min_confidence, limit, offset)))
+
+
+def understood(connection: Connection, typed: str) -> Expression:
+    """An expression with the tags that its names mean; raises :class:`ExpressionError`."""
+    from tagger.search import grammar  # most commands search for nothing
+
+    return resolved(grammar.parse(typed), typed, _Words(connection))
+
+
+class _Words:
+    """A :class:`Dictionary`: what is written in the database comes first; the taxonomy knows plurals and
+    spellings."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def tag(self, name: str) -> str | None:
+        return catalog.resolve_tag(self._connection, name) or load_taxonomy().resolve(name)
+
+    def alike(self, pattern: str, *, topmost: bool) -> list[str]:
+        like = re.compile("".join(_WILD.get(letter, re.escape(letter)) for letter in pattern.lower()))
+        names = [name for name in catalog.tag_names(self._connection) if like.fullmatch(name)]
+        return catalog.topmost(self._connection, names) if topmost else names
+
+    def unknown(self, name: str) -> str:
+        return unknown_tag(name)
+
+
+_WILD: Final = {"*": ".*", "?": "."}
 
 
 def tags_meant(connection: Connection, words: Sequence[str]) -> Iterator[str]:
@@ -71,9 +104,7 @@ def tags_meant(connection: Connection, words: Sequence[str]) -> Iterator[str]:
 
 def _longest(connection: Connection, words: Sequence[str]) -> tuple[int, str]:
     for length in range(len(words), 0, -1):
-        word = " ".join(words[:length])
-        # What is written in the database comes first; the taxonomy knows plurals and spellings.
-        tag = catalog.resolve_tag(connection, word) or load_taxonomy().resolve(word)
+        tag = _Words(connection).tag(" ".join(words[:length]))
         if tag is not None:
             return length, tag
     raise NotFound(unknown_tag(words[0] if len(words) == 1 else " ".join(words)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, TextClause, bindparam, text
 
-from tagger.search.query import Query
+from tagger.search.expression import Expression, Has, leaves
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +40,15 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Bearings:
-    """The tags of a query, those it wants in the order of their rarity, and what lies between them."""
+    """The tags of an expression by their names, and what lies between them. A tag that the database does not
+    know is not among them: it is on no photo."""
 
     models: tuple[Live, ...]
-    wanted: tuple[Tag, ...]
-    barred: tuple[Tag, ...]
+    tags: Mapping[str, Tag]
     above: frozenset[tuple[int, int]]
     """(ancestor, descendant) of all these tags, each tag itself too."""
     meeting: frozenset[tuple[int, int]]
     """Pairs of tags that share a tag below them."""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing can be found: a tag brings its ancestors with it, and one of those is barred."""
-        return any((barred.id, tag.id) in self.above for barred in self.barred for tag in self.wanted)
 
     def apart(self, one: Tag, other: Tag) -> bool:
         """Whether the confidences of two tags add up to no more than 1, on every photo."""
@@ -61,25 +56,25 @@ class Bearings:
         return exclusive and (one.id, other.id) not in self.meeting
 
 
-def take(connection: Connection, query: Query) -> Bearings:
-    """Read them. A tag that the database does not know is on no photo."""
-    names = [*query.all_of, *query.none_of]
+def take(connection: Connection, expression: Expression) -> Bearings:
+    """Read them."""
+    names = list(dict.fromkeys(leaf.tag for leaf in leaves(expression) if isinstance(leaf, Has)))
     models = tuple(
         Live(*row)
         for row in connection.execute(text("SELECT id, name, exclusive FROM models WHERE live ORDER BY id"))
     )
     tags = _tags(connection, names)
-    nobody = Tag(0, "", 0, {})
-    wanted = sorted(
-        (tags.get(name, nobody) for name in dict.fromkeys(query.all_of)), key=lambda tag: (tag.images, tag.id)
-    )
-    barred = tuple(tags[name] for name in dict.fromkeys(query.none_of) if name in tags)
     ids = [tag.id for tag in tags.values()]
-    return Bearings(models, tuple(wanted), barred, _pairs(connection, _ABOVE, ids), _meeting(connection, ids))
+    return Bearings(
+        models,
+        {name: tags[name] for name in names if name in tags},
+        _pairs(connection, _ABOVE, ids),
+        _meeting(connection, ids),
+    )
 
 
 def _tags(connection: Connection, names: Sequence[str]) -> dict[str, Tag]:
-    rows = connection.execute(_TAGS, {"names": list(names)}).all()
+    rows = connection.execute(_TAGS, {"names": list(names) or [""]}).all()
     limits: dict[int, dict[int, Limits]] = {row.id: {} for row in rows}
     for tag_id, model_id, threshold, bound in connection.execute(_LIMITS, {"tags": list(limits) or [0]}):
         limits[tag_id][model_id] = Limits(threshold, bound)

@@ -1,14 +1,15 @@
-"""The walk: photos come from an index, the rarest tag's surest first, until the page is certain.
+"""The walk: photos come from an index, those of each source surest first, until the page is certain.
 
-A photo is as sure as the least sure of the tags asked for. Whoever comes later in the walk is no surer
-than the photo at hand, so once there are enough that are as sure as this one, none better comes. Among
-equals what a person confirmed is first, then the newer photo.
+Of tags that a photo must all have it is as sure as of the least sure one, of tags that will do each as of the
+surest. Whoever comes later from a source is no surer than the photo at hand, so once there are enough that
+are as sure as this one, none better comes. Among equals what a person confirmed is first, then what comes
+first: of one tag the newer photo.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,11 @@ from sqlalchemy import Connection, text
 from tagger.search import bearings as known
 from tagger.search import sql
 from tagger.search.bearings import Bearings
+from tagger.search.expression import All, AnyOf, Expression, Fact, Has, Not, leaves, wanted
+from tagger.search.facts import Facts
+from tagger.search.plan import Scan, Source, Walk, sources
 from tagger.search.query import Found, Query
+from tagger.search.sql import Asked
 
 _FETCH = 64
 """Rows that PostgreSQL sends at one time."""
@@ -27,66 +32,66 @@ _GROUP = 500
 
 def find(connection: Connection, query: Query) -> list[Found]:
     """The page, surest first. The connection is in a transaction that reads."""
-    bearings = known.take(connection, query)
-    if bearings.is_empty or not all(tag.id for tag in bearings.wanted):
+    bearings = known.take(connection, query.expression)
+    places = sources(bearings, query.expression)
+    if not places or query.wanted == 0:
         return []
-    best = _Best(query.wanted)
-    if query.wanted == 0:
-        return []
-    for candidate in _spoken_of(connection, bearings):
-        if best.beats(1.0):
-            break  # nobody is surer than a person
-        if candidate.answers(query.least):
-            best.add(candidate)
-    for candidate in _walked(connection, bearings, query.least):
-        if best.beats(candidate.confidences[0]):
-            break
-        if candidate.answers(query.least):
-            best.add(candidate)
-    names = {model.id: model.name for model in bearings.models}
-    return [_found(bearings, names, candidate) for candidate in best.surest()[query.offset :]]
+    return _Search(connection, query, bearings, places).page()
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A photo that may be an answer: what holds of each tag, and by whose word (None is a person)."""
+    """A photo that may be an answer: what holds of each tag (None: it does not), by whose word (None: a
+    person), and which filters are true of it."""
 
     image_id: int
     uri: str
-    confidences: Sequence[float | None]
-    """Of the wanted tags; None where one does not hold."""
-    barred: bool
-    models: Sequence[int | None]
-
-    @property
-    def confidence(self) -> float:
-        """That of the least sure tag."""
-        return min(confidence or 0.0 for confidence in self.confidences)
-
-    def answers(self, least: float) -> bool:
-        """Whether it is one."""
-        return not self.barred and all(
-            confidence is not None and confidence >= least for confidence in self.confidences
-        )
+    confidences: Mapping[str, float | None]
+    models: Mapping[str, int | None]
+    facts: Mapping[Fact, bool]
+    bound: float
+    """No photo that comes later from this source is surer than this."""
 
 
-def _spoken_of(connection: Connection, bearings: Bearings) -> Iterator[_Candidate]:
-    ids = connection.execute(text(sql.spoken_of(bearings))).scalars().all()
-    for start in range(0, len(ids), _GROUP):
-        step = sql.these(bearings, ids[start : start + _GROUP])
-        yield from _candidates(connection.execute(text(step)), bearings)
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """How sure a photo is, and of which tag; of none where it need not have any."""
+
+    confidence: float
+    tag: str | None = None
 
 
-def _candidates(rows: Iterable[Any], bearings: Bearings) -> Iterator[_Candidate]:
-    wanted, barred = len(bearings.wanted), len(bearings.barred)
-    for image_id, uri, *rest in rows:
-        yield _Candidate(
-            image_id,
-            uri,
-            rest[:wanted],
-            any(confidence is not None for confidence in rest[wanted : wanted + barred]),
-            rest[wanted + barred :],
-        )
+_CERTAIN = _Answer(1.0)
+
+
+def _answer(expression: Expression, photo: _Candidate) -> _Answer | None:
+    """What an expression is of a photo; None if it is not true."""
+    match expression:
+        case Has(tag, bound):
+            confidence = photo.confidences.get(tag)
+            holds = confidence is not None and (bound is None or bound.admits(confidence))
+            return _Answer(confidence, tag) if holds and confidence is not None else None
+        case Fact():
+            return _CERTAIN if photo.facts[expression] else None
+        case Not(part):
+            return None if _answer(part, photo) else _CERTAIN
+        case All(parts):
+            every = [_answer(part, photo) for part in parts]
+            sure = [each for each in every if each is not None]
+            return min(sure, key=_least) if len(sure) == len(every) else None
+        case AnyOf(parts):
+            some = [each for each in (_answer(part, photo) for part in parts) if each is not None]
+            return max(some, key=_most, default=None)
+    raise AssertionError(f"a name that was not resolved: {expression}")
+
+
+def _least(answer: _Answer) -> tuple[float, bool]:
+    """A tag speaks before what is certain by itself."""
+    return answer.confidence, answer.tag is None
+
+
+def _most(answer: _Answer) -> tuple[float, bool]:
+    return answer.confidence, answer.tag is not None
 
 
 class _Best:
@@ -94,49 +99,112 @@ class _Best:
 
     def __init__(self, wanted: int | None) -> None:
         self._wanted = wanted
-        self._heap: list[tuple[float, int, _Candidate]] = []
+        self._heap: list[tuple[float, int, _Candidate, _Answer]] = []
         self._came = 0
 
-    def beats(self, confidence: float | None) -> bool:
+    def beats(self, confidence: float) -> bool:
         """Whether there are enough, all of them at least as sure as this."""
         is_full = self._wanted is not None and len(self._heap) >= self._wanted
-        return is_full and self._heap[0][0] >= (confidence or 0.0)
+        return is_full and self._heap[0][0] >= confidence
 
-    def add(self, candidate: _Candidate) -> None:
+    def add(self, candidate: _Candidate, answer: _Answer) -> None:
         """Take it if it is among the surest."""
         self._came += 1
-        entry = (candidate.confidence, -self._came, candidate)
+        entry = (answer.confidence, -self._came, candidate, answer)
         if self._wanted is None or len(self._heap) < self._wanted:
             heapq.heappush(self._heap, entry)
         else:
             heapq.heappushpop(self._heap, entry)
 
-    def surest(self) -> list[_Candidate]:
+    def surest(self) -> list[tuple[_Candidate, _Answer]]:
         """The surest first."""
-        return [
-            candidate for _, _, candidate in sorted(self._heap, key=lambda entry: entry[:2], reverse=True)
-        ]
+        return [entry[2:] for entry in sorted(self._heap, key=lambda entry: entry[:2], reverse=True)]
 
 
-def _walked(connection: Connection, bearings: Bearings, least: float) -> Iterator[_Candidate]:
-    """The walks of all live models as one."""
-    steps = [sql.walk(bearings, model, least) for model in bearings.models]
-    walks = [_candidates(_rows(connection, bearings, step), bearings) for step in steps if step is not None]
-    return heapq.merge(*walks, key=lambda candidate: -(candidate.confidences[0] or 0.0))
+class _Search:
+    """One search under way."""
+
+    def __init__(
+        self, connection: Connection, query: Query, bearings: Bearings, places: Sequence[Source]
+    ) -> None:
+        self._connection = connection
+        self._query = query
+        self._bearings = bearings
+        self._places = places
+        named = dict.fromkeys(leaf.tag for leaf in wanted(query.expression))
+        filters = dict.fromkeys(leaf for leaf in leaves(query.expression) if isinstance(leaf, Fact))
+        self._asked = Asked(
+            tuple(bearings.tags.values()),
+            tuple(bearings.tags[name] for name in named if name in bearings.tags),
+            tuple(filters),
+            Facts(),
+        )
+
+    def page(self) -> list[Found]:
+        """The photos of the page."""
+        best, seen = _Best(self._query.wanted), set[int]()
+        for candidates in (self._spoken_of(), self._come()):
+            for candidate in candidates:
+                if best.beats(candidate.bound):
+                    break
+                if candidate.image_id in seen:
+                    continue
+                seen.add(candidate.image_id)
+                answer = _answer(self._query.expression, candidate)
+                if answer is not None and answer.confidence >= self._query.least:
+                    best.add(candidate, answer)
+        names = {model.id: model.name for model in self._bearings.models}
+        return [_found(names, *each) for each in best.surest()[self._query.offset :]]
+
+    def _spoken_of(self) -> Iterator[_Candidate]:
+        """Those of which somebody confirmed a wanted tag: nobody is surer than a person."""
+        step = sql.spoken_of(self._asked)
+        ids = self._connection.execute(text(step)).scalars().all() if step else []
+        for start in range(0, len(ids), _GROUP):
+            these = sql.these(self._bearings, self._asked, ids[start : start + _GROUP])
+            yield from self._candidates(self._connection.execute(text(these), self._asked.facts.values))
+
+    def _come(self) -> Iterator[_Candidate]:
+        """All others, from all sources as one."""
+        walks = []
+        for source in self._places:
+            if isinstance(source, Scan):
+                walks.append(self._candidates(self._rows(sql.scan(self._bearings, self._asked, source))))
+                continue
+            for model in self._bearings.models:
+                step = sql.walk(self._bearings, self._asked, source, model, self._query.least)
+                if step is not None:
+                    walks.append(self._candidates(self._rows(step, source), source.tag.name))
+        return heapq.merge(*walks, key=lambda candidate: -candidate.bound)
+
+    def _rows(self, step: str, source: Walk | None = None) -> Iterator[Any]:
+        """The rows of a source, as they are asked for."""
+        choose_way(self._connection, self._bearings, source)
+        options = {"stream_results": True, "max_row_buffer": _FETCH}
+        with self._connection.execute(
+            text(step), self._asked.facts.values, execution_options=options
+        ) as rows:
+            yield from rows
+
+    def _candidates(self, rows: Iterable[Any], first: str | None = None) -> Iterator[_Candidate]:
+        tags = [tag.name for tag in self._asked.tags]
+        told = [tag.name for tag in self._asked.wanted]
+        filters = self._asked.filters
+        for image_id, uri, *rest in rows:
+            confidences = dict(zip(tags, rest, strict=False))
+            yield _Candidate(
+                image_id,
+                uri,
+                confidences,
+                dict(zip(told, rest[len(tags) :], strict=False)),
+                dict(zip(filters, map(bool, rest[len(tags) + len(told) :]), strict=False)),
+                1.0 if first is None else confidences[first] or 0.0,
+            )
 
 
-def _rows(connection: Connection, bearings: Bearings, step: str) -> Iterator[Any]:
-    """The rows of a walk, as they are asked for."""
-    choose_way(connection, bearings)
-    options = {"stream_results": True, "max_row_buffer": _FETCH}
-    with connection.execute(text(step), execution_options=options) as rows:
-        yield from rows
-
-
-def choose_way(connection: Connection, bearings: Bearings) -> None:
+def choose_way(connection: Connection, bearings: Bearings, source: Walk | None) -> None:
     """Tell PostgreSQL, to the end of the transaction, how walks go; SQLite goes that way by itself."""
-    first = bearings.wanted[0]
-    narrow = any(bearings.apart(first, other) for other in bearings.wanted[1:])
+    narrow = source is not None and any(bearings.apart(source.tag, other) for other, _ in source.beside)
     if connection.dialect.name == "postgresql":
         connection.execute(_PLAN if narrow else _WALK)
 
@@ -156,16 +224,16 @@ _PLAN = text(
 """Have it decide: what is left to read is little."""
 
 
-def _found(bearings: Bearings, names: dict[int, str], candidate: _Candidate) -> Found:
-    """The photo by its least sure tag."""
-    confidence = candidate.confidence
-    place = candidate.confidences.index(confidence)
-    model = candidate.models[place]
+def _found(names: Mapping[int, str], photo: _Candidate, answer: _Answer) -> Found:
+    """The photo by the tag that its confidence is of."""
+    if answer.tag is None:
+        return Found(photo.image_id, photo.uri, None, 1.0, None, None)
+    model = photo.models[answer.tag]
     return Found(
-        candidate.image_id,
-        candidate.uri,
-        bearings.wanted[place].name,
-        float(confidence),
+        photo.image_id,
+        photo.uri,
+        answer.tag,
+        float(answer.confidence),
         "person" if model is None else "model",
         None if model is None else names[model],
     )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tagger.search.expression import Expression
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Photos that have each tag of ``all_of`` (at least one) and none of ``none_of``, by their names.
+    """Photos of which an expression is true, its names resolved.
 
-    ``least`` is the lowest confidence, 0-1. A page is ``limit`` photos from the ``offset``-th on; without
-    a limit it is all.
+    ``least`` is the lowest confidence of a photo, 0-1. A page is ``limit`` photos from the ``offset``-th on;
+    without a limit it is all.
     """
 
-    all_of: tuple[str, ...]
-    none_of: tuple[str, ...] = ()
+    expression: Expression
     least: float = 0.0
     limit: int | None = None
     offset: int = 0
@@ -27,11 +28,12 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A photo, and the tag of those asked for that is the least sure: its confidence is the photo's."""
+    """A photo, and the tag that its confidence is of: of all that it must have the least sure, of any that it
+    may have the surest. None where it need not have any: then its confidence is 1, and nobody says so."""
 
     image_id: int
     uri: str
-    tag: str
+    tag: str | None
     confidence: float
-    source: str
+    source: str | None
     model: str | None

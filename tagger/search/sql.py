@@ -7,8 +7,12 @@ plan that was made for another.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tagger.search.bearings import Bearings, Limits, Live, Tag
+from tagger.search.expression import Fact
+from tagger.search.facts import Facts
+from tagger.search.plan import Scan, Walk
 
 SLACK = 1e-3
 """Probabilities that are added up may come to a little more than 1."""
@@ -17,50 +21,77 @@ _ONE = "LIMIT 1 OFFSET 0"
 """Keeps PostgreSQL from turning a question about one row into a join over the library."""
 
 
-def walk(bearings: Bearings, model: Live, least: float) -> str | None:
-    """The photos that may have the rarest tag by the word of a model, the surest first.
+def walk(bearings: Bearings, asked: Asked, source: Walk, model: Live, least: float) -> str | None:
+    """The photos that may have a tag by the word of a model, the surest first.
 
-    Columns: image id, URI, then the confidence of each tag, wanted and barred, NULL where it does not
-    hold; then the model that says so of each wanted tag, NULL for a person. Which of them are an answer is
-    told from these, so that nothing is asked twice. Photos of which somebody confirmed any wanted tag are
-    left out: these are :func:`spoken_of`. None where the model does not know the tag.
+    Columns: image id, URI, and :func:`_columns`. Which of them are an answer is told from these, so that
+    nothing is asked twice. Photos of which somebody confirmed any wanted tag are left out: these are
+    :func:`spoken_of`. None where the model does not know the tag.
     """
-    first, *others = bearings.wanted
+    first = source.tag
     if model.id not in first.limits:
         return None
     limits = first.limits[model.id]
-    columns = ["s.confidence", *_confidences(bearings, (*others, *bearings.barred)), "s.model_id"]
-    columns += [_teller(bearings, tag) for tag in others]
     surest = "".join(_surer_than(first, model, other) for other in bearings.models)
-    unsaid = "".join(f" AND NOT {_confirmed(tag)}" for tag in bearings.wanted)
+    unsaid = "".join(f" AND NOT {_confirmed(tag)}" for tag in asked.wanted)
+    lowest = max(limits.bound, source.least, least)
     return (
-        f"SELECT i.id, i.uri, {', '.join(columns)} "
+        f"SELECT i.id, i.uri, {_columns(bearings, asked)} "
         "FROM tag_scores s CROSS JOIN images i "  # in this order, for SQLite
         f"WHERE i.content_id = s.content_id AND s.tag_id = {first.id} AND s.model_id = {model.id} "
-        f"AND s.confidence >= {max(limits.bound, least)!r}{_narrowed(bearings, model, least)} "
-        f"AND i.vanished_at IS NULL{unsaid} AND NOT {_rejected(first)} "
+        f"AND s.confidence >= {lowest!r}{_narrowed(bearings, source, model, least)} "
+        f"AND i.vanished_at IS NULL{asked.facts.all_of(source.facts)}{unsaid} AND NOT {_rejected(first)} "
         f"AND {_holds(first, model, limits)}{surest} ORDER BY s.confidence DESC, s.content_id DESC"
     )
 
 
-def spoken_of(bearings: Bearings) -> str:
-    """The ids of the images of which somebody confirmed a wanted tag."""
-    tags = ", ".join(str(tag.id) for tag in bearings.wanted)
+def scan(bearings: Bearings, asked: Asked, source: Scan) -> str:
+    """The photos of which facts are true, the newest first, with the columns of :func:`walk`; but for those
+    of which somebody confirmed a wanted tag."""
+    unsaid = "".join(f" AND NOT {_confirmed(tag)}" for tag in asked.wanted)
+    return (
+        f"SELECT i.id, i.uri, {_columns(bearings, asked)} FROM images i "
+        f"WHERE i.vanished_at IS NULL{asked.facts.all_of(source.facts)}{unsaid} ORDER BY i.id DESC"
+    )
+
+
+def spoken_of(asked: Asked) -> str | None:
+    """The ids of the images of which somebody confirmed a wanted tag; None where none is wanted."""
+    if not asked.wanted:
+        return None
+    tags = ", ".join(str(tag.id) for tag in asked.wanted)
     return (
         "SELECT DISTINCT v.image_id FROM verdicts v JOIN tag_paths p ON p.descendant_id = v.tag_id "
         f"WHERE p.ancestor_id IN ({tags}) AND v.verdict = 'confirm' ORDER BY v.image_id DESC"
     )
 
 
-def these(bearings: Bearings, image_ids: Sequence[int]) -> str:
+def these(bearings: Bearings, asked: Asked, image_ids: Sequence[int]) -> str:
     """What holds for these images, some hundreds, with the columns of :func:`walk`; the newest first."""
-    columns = [*_confidences(bearings, (*bearings.wanted, *bearings.barred))]
-    columns += [_teller(bearings, tag) for tag in bearings.wanted]
     ids = ", ".join(map(str, image_ids))
     return (
-        f"SELECT i.id, i.uri, {', '.join(columns)} FROM images i "
+        f"SELECT i.id, i.uri, {_columns(bearings, asked)} FROM images i "
         f"WHERE i.vanished_at IS NULL AND i.id IN ({ids}) ORDER BY i.id DESC"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is told of each photo: the confidence of ``tags``, who says so of those ``wanted``, and whether
+    filters are true, whose conditions and values ``facts`` has."""
+
+    tags: tuple[Tag, ...]
+    wanted: tuple[Tag, ...]
+    filters: tuple[Fact, ...]
+    facts: Facts
+
+
+def _columns(bearings: Bearings, asked: Asked) -> str:
+    """The confidence of each tag, NULL where it does not hold; of each wanted one the model that says so,
+    NULL for a person; of each filter 1 or 0."""
+    columns = [*_confidences(bearings, asked.tags), *(_teller(bearings, tag) for tag in asked.wanted)]
+    columns += [f"CASE WHEN {asked.facts.condition(fact)} THEN 1 ELSE 0 END" for fact in asked.filters]
+    return ", ".join(columns) or "NULL"
 
 
 def _confidences(bearings: Bearings, tags: Sequence[Tag]) -> list[str]:
@@ -93,18 +124,20 @@ def _of_models(bearings: Bearings, tag: Tag, what: str, last: str = "") -> str:
     return f"(SELECT {what} FROM ({' UNION ALL '.join(said)}) w{last})" if said else "NULL"
 
 
-def _narrowed(bearings: Bearings, model: Live, least: float) -> str:
-    """What the other tags leave of the first one's scores, where two cannot both be sure.
+def _narrowed(bearings: Bearings, source: Walk, model: Live, least: float) -> str:
+    """What the tags beside it leave of a tag's scores, where two cannot both be sure.
 
     The contents of both ranges are listed and met, which is quicker than to look up each of one (the plus
     keeps SQLite from that).
     """
-    first, said = bearings.wanted[0], ""
-    for other in bearings.wanted[1:]:
+    first, said = source.tag, ""
+    for other, lowest in source.beside:
         if not bearings.apart(first, other) or model.id not in other.limits:
-            said += f" AND ({' OR '.join(_scored(other, live, least) for live in bearings.models)})"
+            scored = [_scored(other, live, max(least, lowest)) for live in bearings.models]
+            said += f" AND ({' OR '.join(scored)})"
             continue
-        low, high = (max(tag.limits[model.id].bound, least) for tag in (first, other))
+        low = max(first.limits[model.id].bound, least, source.least)
+        high = max(other.limits[model.id].bound, least, lowest)
         said += (
             f" AND s.confidence <= {1 - high + SLACK!r} AND +s.content_id IN (SELECT o.content_id "
             f"FROM tag_scores o WHERE o.tag_id = {other.id} AND o.model_id = {model.id} "

@@ -17,7 +17,16 @@ from tagger.sources.look import look
 from tagger.sources.names import SkipReason, printable
 from tagger.sources.patience import Whereabouts, answer, make_contact, patiently
 from tagger.sources.read import prepare, read
-from tagger.sources.roots import OutsideRootsError, RemoteRoot, Root, Roots, RootState, resolved, root_state
+from tagger.sources.roots import (
+    OutsideRootsError,
+    RemoteRoot,
+    Root,
+    Roots,
+    RootState,
+    quote_path,
+    resolved,
+    root_state,
+)
 from tagger.sources.scan import ScanOptions, scan
 
 __all__ = [
@@ -44,6 +53,7 @@ __all__ = [
     "patiently",
     "prepare",
     "printable",
+    "quote_path",
     "read",
     "resolved",
     "root_state",

@@ -497,6 +497,21 @@ def tag_id(connection: Connection, name: str) -> int | None:
     return found
 
 
+def tag_names(connection: Connection) -> list[str]:
+    """All tags by name."""
+    return list(connection.execute(select(TagRow.name).order_by(TagRow.name)).scalars())
+
+
+def topmost(connection: Connection, names: Sequence[str]) -> list[str]:
+    """Those of some tags that are below none of the others."""
+    ids = dict(connection.execute(select(TagRow.id, TagRow.name).where(TagRow.name.in_(names))).all())
+    below = select(PathRow.descendant_id).where(
+        PathRow.ancestor_id.in_(ids), PathRow.descendant_id.in_(ids), PathRow.depth > 0
+    )
+    lower = set(connection.execute(below).scalars())
+    return sorted(name for tag, name in ids.items() if tag not in lower)
+
+
 def require_models(connection: Connection) -> None:
     """Raise :class:`DatabaseError` when nothing was ever tagged here."""
     if connection.execute(select(ModelRow.id).limit(1)).first() is None:

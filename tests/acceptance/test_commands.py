@@ -38,7 +38,7 @@ def test_a_search_for_several_tags_and_without_some(tagger: Tagger, photos: Path
     assert others and not others & dogs
     assert others | dogs == {hit["uri"] for hit in tagger.json("search", "animal")}
     assert tagger.json("search", "animal", "--offset", "1") == tagger.json("search", "animal")[1:]
-    assert "with animal without dog" in tagger("search", "animal", "--not", "dog")
+    assert "with animal AND NOT dog" in tagger("search", "animal", "--not", "dog")
     assert "did you mean" in tagger("search", "animal", "--not", "dogg", code=1)
 
 

@@ -29,8 +29,12 @@ from tagger.library import versions
 from tagger.library.known import KnownContents
 from tagger.library.workshop import GROUP
 from tagger.search import bearings, sql
+from tagger.search.expression import All, AnyOf, Expression, Fact, Has, Not
+from tagger.search.facts import Facts
 from tagger.search.find import choose_way, find
+from tagger.search.plan import Walk, sources
 from tagger.search.query import Query
+from tagger.search.sql import Asked
 from tagger.store import ledger, migrate, outcomes, queries
 from tagger.store.catalog import Scope
 from tagger.store.census import Seen, taking
@@ -110,18 +114,24 @@ def _queries(names: Sequence[str], samples: int) -> dict[str, list[Query]]:
         "common and rare": lambda: [dice.choice(common), dice.choice(rare)],
         "two of all": lambda: dice.sample(names, 2),
     }
-    found = {
-        "common": [Query((tag,), limit=PAGE) for tag in common],
-        "middling": [Query((tag,), limit=PAGE) for tag in dice.sample(middling, min(samples, len(middling)))],
-        "rare": [Query((tag,), limit=PAGE) for tag in dice.sample(rare, min(samples, len(rare)))],
+    found: dict[str, list[Expression]] = {
+        "common": [Has(tag) for tag in common],
+        "middling": [Has(tag) for tag in dice.sample(middling, min(samples, len(middling)))],
+        "rare": [Has(tag) for tag in dice.sample(rare, min(samples, len(rare)))],
     }
     for kind, pick in pairs.items():
-        found[kind] = [Query(tuple(pick()), limit=PAGE) for _ in range(samples)]
-    found["one without another"] = [
-        Query((tag,), (other,), limit=PAGE)
-        for tag, other in (dice.sample(names[:60], 2) for _ in range(samples))
+        found[kind] = [All(tuple(map(Has, pick()))) for _ in range(samples)]
+    two = [[Has(name) for name in dice.sample(names[:60], 2)] for _ in range(samples)]
+    found["one without another"] = [All((tag, Not(other))) for tag, other in two]
+    found["either of two"] = [AnyOf(tuple(pair)) for pair in two]
+    found["one and either of two"] = [
+        All((tag, AnyOf((other, Has(dice.choice(middling)))))) for tag, other in two
     ]
-    return found
+    found["not one"] = [Not(tag) for tag, _ in two]
+    found["one and a year"] = [
+        All((tag, Fact("taken", "=", f"{dice.randrange(2010, 2026)}"))) for tag, _ in two
+    ]
+    return {kind: [Query(each, limit=PAGE) for each in some] for kind, some in found.items()}
 
 
 def _tries(database: Database, question: Callable[[Connection], object], tries: int = TRIES) -> list[float]:
@@ -168,12 +178,16 @@ def plans(database: Database) -> dict[str, list[str]]:
     """How the database walks, for a common tag and for two that hardly meet."""
     explain = "EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN (COSTS OFF) "
     found = {}
-    for tags in (("animal",), ("dog", "vehicle")):
+    for names in (("animal",), ("dog", "vehicle")):
+        expression = All(tuple(map(Has, names)))
         with database.reading() as connection:
-            known = bearings.take(connection, Query(tags))
-            choose_way(connection, known)
-            step = sql.walk(known, known.models[0], 0.0)
-            found[" ".join(tags)] = [str(row[-1]) for row in connection.execute(text(f"{explain}{step}"))]
+            known = bearings.take(connection, expression)
+            (source,) = sources(known, expression)
+            assert isinstance(source, Walk)
+            choose_way(connection, known, source)
+            tags = tuple(known.tags.values())
+            step = sql.walk(known, Asked(tags, tags, (), Facts()), source, known.models[0], 0.0)
+            found[" ".join(names)] = [str(row[-1]) for row in connection.execute(text(f"{explain}{step}"))]
     return found
 
 

@@ -251,7 +251,7 @@ def test_words_above_and_below_are_cases_too(shelf: Shelf) -> None:
 
 def test_search_follows_a_promotion(shelf: Shelf, candidate: Shelf) -> None:
     def found(database: Database, tag: str) -> set[str]:
-        return {photo.uri.rsplit("/", 1)[1] for photo in lookup.search(database, [tag]).photos}
+        return {photo.uri.rsplit("/", 1)[1] for photo in lookup.search(database, tag).photos}
 
     assert found(shelf.database, "dog") == {"rex.jpg"}
     versions.promote(shelf.database, candidate.model.name)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from sqlalchemy import Connection, text
 
+from tagger.search.expression import All, AnyOf, Bound, Comparison, Expression, Fact, Has, Not
 from tagger.search.find import find
 from tagger.search.query import Found, Query
 from tagger.store import catalog
@@ -29,6 +34,7 @@ TREE = {
 }
 LEAVES = ("retriever", "poodle", "cat", "bird", "car", "boat")
 IMAGES = 40
+FOLDERS = ("", "trip/", "Trip/a_b/", "50%25/", "o%27b/")
 
 
 def _above(tag: str) -> dict[str, int]:
@@ -76,7 +82,15 @@ class Library:
 
     def _add_content(self, content: int) -> None:
         self._run(
-            "INSERT INTO contents (id, digest) VALUES (:id, :digest)", id=content, digest=b"%032d" % content
+            "INSERT INTO contents (id, digest, width, format, taken_at) "
+            "VALUES (:id, :digest, :width, :format, :taken)",
+            id=content,
+            digest=b"%032d" % content,
+            width=self.dice.choice((None, 100, 200, 300)),
+            format=self.dice.choice((None, "JPEG", "PNG")),
+            taken=self.dice.choice(
+                (None, "2019-07-20T16:05:09", "2019-12-31T23:59:59+01:00", "2020-02-03T00:00:00")
+            ),
         )
         for model, exclusive in self.models:
             for tag, confidence in self._scores(exclusive=exclusive).items():
@@ -103,11 +117,12 @@ class Library:
 
     def _add_image(self, image: int) -> None:
         self._run(
-            "INSERT INTO images (id, uri, content_id, added_at, vanished_at) "
-            "VALUES (:id, :uri, :content, CURRENT_TIMESTAMP, "
+            "INSERT INTO images (id, uri, content_id, size, added_at, vanished_at) "
+            "VALUES (:id, :uri, :content, :size, CURRENT_TIMESTAMP, "
             + ("CURRENT_TIMESTAMP)" if self.dice.random() < 0.1 else "NULL)"),
             id=image,
-            uri=f"file:///{image}.jpg",
+            uri=f"file:///{self.dice.choice(FOLDERS)}{image}.jpg",
+            size=self.dice.choice((None, 100, 500, 1000)),
             content=self.dice.choice((None, *range(1, IMAGES))) if self.dice.random() < 0.2 else image,
         )
 
@@ -132,18 +147,17 @@ class Library:
                 )
 
     def expected(self, query: Query) -> dict[int, float]:
-        """By image what it is, as the view says it."""
+        """By image how sure it is, judged one by one by what the views say."""
         held: dict[int, dict[str, float]] = {}
         for image, tag, confidence in self.connection.execute(
             text("SELECT image_id, tag, confidence FROM effective_tags")
         ):
             held.setdefault(image, {})[tag] = confidence
-        return {
-            image: min(tags[tag] for tag in query.all_of)
-            for image, tags in held.items()
-            if all(tags.get(tag, -1.0) >= query.least for tag in query.all_of)
-            and not tags.keys() & set(query.none_of)
+        facts = self.connection.execute(text("SELECT * FROM image_info WHERE vanished_at IS NULL")).mappings()
+        answers = {
+            row["image_id"]: judged(query.expression, held.get(row["image_id"], {}), row) for row in facts
         }
+        return {image: sure for image, sure in answers.items() if sure is not None and sure >= query.least}
 
     def told(self, found: Found) -> tuple[str, str | None]:
         """Source and model of that tag, as the view says it."""
@@ -155,16 +169,97 @@ class Library:
 
     def queries(self) -> list[Query]:
         names = list(TREE)
-        single = [Query((name,)) for name in names]
+        single = [Query(Has(name)) for name in names]
         several = [
             Query(
-                tuple(self.dice.sample(names, self.dice.choice((1, 2, 2, 3)))),
-                tuple(self.dice.sample(names, self.dice.choice((0, 0, 1, 2)))),
+                All(
+                    (
+                        *map(Has, self.dice.sample(names, self.dice.choice((1, 2, 2, 3)))),
+                        *(Not(Has(name)) for name in self.dice.sample(names, self.dice.choice((0, 0, 1, 2)))),
+                    )
+                ),
                 self.dice.choice((0.0, 0.0, 0.3, 0.7)),
             )
-            for _ in range(25)
+            for _ in range(15)
         ]
-        return single + several
+        any_tree = [
+            Query(self._expression(self.dice.choice((1, 2, 3))), self.dice.choice((0.0, 0.0, 0.4)))
+            for _ in range(30)
+        ]
+        return single + several + any_tree
+
+    def _expression(self, deep: int) -> Expression:
+        if deep == 0 or self.dice.random() < 0.2:
+            return self.dice.choice((self._has, self._has, self._has, self._fact))()
+        if self.dice.random() < 0.25:
+            return Not(self._expression(deep - 1))
+        kind = self.dice.choice((All, AnyOf))
+        return kind(tuple(self._expression(deep - 1) for _ in range(self.dice.choice((1, 2, 2, 3)))))
+
+    def _has(self) -> Has:
+        name = self.dice.choice((*TREE, *TREE, "unicorn"))
+        bounds = [Bound(way, self.dice.choice((0.2, 0.5, 0.9, 1.0))) for way in ("<", "<=", "=", ">=", ">")]
+        return Has(name, self.dice.choice((None, None, None, *bounds)))
+
+    def _fact(self) -> Fact:
+        way: Comparison = self.dice.choice(("<", "<=", "=", ">=", ">"))
+        return self.dice.choice(
+            (
+                Fact("size", way, float(self.dice.choice((100, 500, 900)))),
+                Fact("width", way, 200.0),
+                Fact("taken", way, self.dice.choice(("2019", "2019-07", "2020-02-03", "2019-07-20T16:05"))),
+                Fact("format", "=", self.dice.choice(("jpeg", "PNG"))),
+                Fact(
+                    "path",
+                    "=",
+                    self.dice.choice(("1", "*.jpg", "Trip/*", "trip/?.jpg", "%", "_", "*_*", "o'b*")),
+                ),
+            )
+        )
+
+
+def judged(expression: Expression, tags: Mapping[str, float], facts: Mapping[str, Any]) -> float | None:
+    """How sure a photo is of an expression; None if that is not true. As simple as can be."""
+    match expression:
+        case Has(tag, bound):
+            if tag not in tags:
+                return None
+            limit = 0.0 if bound is None else bound.confidence
+            ways = {None: True, "<": tags[tag] < limit, "<=": tags[tag] <= limit, "=": tags[tag] == limit}
+            ways |= {">=": tags[tag] >= limit, ">": tags[tag] > limit}
+            return tags[tag] if ways[bound and bound.comparison] else None
+        case Not(part):
+            return 1.0 if judged(part, tags, facts) is None else None
+        case All(parts):
+            found = [judged(part, tags, facts) for part in parts]
+            return None if None in found else min(found)  # type: ignore[type-var]
+        case AnyOf(parts):
+            found = [judged(part, tags, facts) for part in parts]
+            return max((each for each in found if each is not None), default=None)
+        case Fact():
+            return 1.0 if fact_holds(expression, facts) else None
+    raise AssertionError(expression)
+
+
+def fact_holds(fact: Fact, facts: Mapping[str, Any]) -> bool:
+    value: Any = fact.value
+    if fact.field == "path":
+        path = unquote(facts["uri"]).lower()
+        if not set(value) & set("*?"):
+            return value.lower() in path
+        return any(
+            fnmatchcase(path[at + 1 :], value.lower()) for at, letter in enumerate(path) if letter == "/"
+        )
+    found = facts["taken_at" if fact.field == "taken" else fact.field]
+    if found is None:
+        return False
+    if fact.field == "format":
+        return bool(found == value.upper())
+    if fact.field == "taken" and fact.comparison in ("=", "<=", ">"):
+        found = found[: len(value)]  # the whole of what is named, a year say, is one moment
+    return {"<": found < value, "<=": found <= value, "=": found == value, ">=": found >= value}.get(
+        fact.comparison, found > value
+    )
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -177,7 +272,8 @@ def test_a_search_finds_what_the_view_holds(database: Database, seed: int) -> No
             assert len({one.image_id for one in found}) == len(found)
             order = [one.confidence for one in found]
             assert order == sorted(order, reverse=True)
-            assert all((one.source, one.model) == library.told(one) for one in found)
+            assert all((one.source, one.model) == library.told(one) for one in found if one.tag)
+            assert all(one.confidence == 1.0 for one in found if one.tag is None)
             for start, most in ((0, 1), (0, 3), (2, 5), (len(found), 2)):
                 page = find(connection, replace(query, limit=most, offset=start))
                 assert page == found[start : start + most], query
@@ -186,12 +282,12 @@ def test_a_search_finds_what_the_view_holds(database: Database, seed: int) -> No
 def test_a_tag_that_nobody_knows_is_on_no_photo(database: Database) -> None:
     with database.writing() as connection:
         catalog.register_model(connection, _entry("a", exclusive=True))
-        assert find(connection, Query(("unicorn",))) == []
-        assert find(connection, Query(("dog", "unicorn"))) == []
+        assert find(connection, Query(Has("unicorn"))) == []
+        assert find(connection, Query(All((Has("dog"), Has("unicorn"))))) == []
 
 
 def test_an_empty_page_is_empty(database: Database) -> None:
     with database.writing() as connection:
         Library(connection, 1)
-        assert find(connection, Query(("dog",), limit=1)), "else this shows nothing"
-        assert find(connection, Query(("dog",), limit=0)) == []
+        assert find(connection, Query(Has("dog"), limit=1)), "else this shows nothing"
+        assert find(connection, Query(Has("dog"), limit=0)) == []
