@@ -41,6 +41,10 @@ class DatabaseError(TaggerError):
     """The database refuses what is asked: wrong place, wrong version, unknown row."""
 
 
+class DatabaseMissing(DatabaseError):
+    """There is no database at that place yet."""
+
+
 class DatabaseUnavailable(DatabaseError):
     """The database does not answer, or is busy beyond patience."""
 

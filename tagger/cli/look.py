@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import asdict
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -253,7 +254,9 @@ def _print_image(report: ImageReport) -> None:
     if rejected:
         out.print(Text(f"  rejected by a person: {', '.join(rejected)}", style="dim"))
     _print_scores("Tags", [(hit.tag, hit.confidence, hit.source) for hit in report.tags])
-    _print_scores("The classifier's own words", [(label, score, key) for key, label, score in report.labels])
+    for model, words in groupby(report.labels, key=lambda word: word.model):
+        rows = [(word.label, word.confidence, word.key if word.key != word.label else "") for word in words]
+        _print_scores(f"The own words of {model}", rows)
 
 
 def _print_scores(title: str, rows: list[tuple[str, float, str]]) -> None:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from tagger.cli.options import DbOption, JsonOption, open_library, settings_of
 from tagger.cli.output import name_of, out, plural, print_json, table
-from tagger.errors import DatabaseError
+from tagger.errors import DatabaseError, DatabaseMissing
 
 if TYPE_CHECKING:
     from tagger.library.versions import CatalogueRow, Version
@@ -146,7 +146,8 @@ def promote(
     if as_json:
         print_json(asdict(model))
     else:
-        out.print(f"{model.name} is live now. `tagger models rollback` takes it back.")
+        where = "" if model.vocabulary == "imagenet" else f" --vocabulary {model.vocabulary}"
+        out.print(f"{model.name} is live now. `tagger models rollback{where}` takes it back.")
 
 
 @app.command()
@@ -212,6 +213,35 @@ def rollback(
 
 
 @app.command()
+def remove(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A model of your own, as `tagger models` calls it.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    db: DbOption = None,
+) -> None:
+    """Remove a model of your own for good: weights, report, and all that it said. What people said stays."""
+    from tagger.library import versions
+
+    settings = settings_of(context, db)
+    versions.require_own(name)
+    _ask(f"{name}, with its weights, its report and all that it said", yes)
+    try:
+        with open_library(settings) as database:
+            versions.remove_own(settings.own_models, name, database)
+    except DatabaseMissing:
+        versions.remove_own(settings.own_models, name, None)
+    out.print(f"{name} is gone.")
+
+
+def _ask(what: str, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise typer.BadParameter(f"{what} would be removed: say --yes")
+    typer.confirm(f"Remove {what}?", abort=True)
+
+
+@app.command()
 def prune(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="The version, as `tagger models` calls it.")],
@@ -224,9 +254,6 @@ def prune(
     with open_library(settings_of(context, db)) as database:
         with database.reading() as connection:
             name = versions.prunable(connection, name).name
-        if not yes:
-            if not sys.stdin.isatty():
-                raise typer.BadParameter(f"all that {name} said would be removed: say --yes")
-            typer.confirm(f"Remove all that {name} said?", abort=True)
+        _ask(f"all that {name} said", yes)
         model = versions.prune(database, name)
     out.print(f"{model.name} is gone.")

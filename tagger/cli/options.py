@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.errors import DatabaseError
+from tagger.errors import DatabaseMissing
 
 if TYPE_CHECKING:
     from tagger.settings import Settings
@@ -68,7 +68,7 @@ def open_library(settings: Settings, *, create: bool = False) -> Iterator[Databa
         if create:
             migrate.ensure(database)
         elif database.path is not None and not database.path.exists():
-            raise DatabaseError(f"there is no database at {database.path} yet: run `tagger tag PATH` first")
+            raise DatabaseMissing(f"there is no database at {database.path} yet: run `tagger tag PATH` first")
         else:
             migrate.check(database)
         yield database

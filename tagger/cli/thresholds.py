@@ -16,7 +16,7 @@ app = typer.Typer(
 )
 
 _FIRST = "confirm and reject some first"
-ModelOption = Annotated[str | None, typer.Option(help="A version by its name. Default: the live one.")]
+ModelOption = Annotated[str | None, typer.Option(help="A version by its name. Default: the live ones.")]
 
 
 @app.command("list")
@@ -39,9 +39,9 @@ def list_thresholds(
     if as_json:
         print_json([asdict(each) for each in shown])
         return
-    listing = table("Tag", "Threshold", numbers=["Threshold"])
+    listing = table("Tag", "Threshold", "Version", numbers=["Threshold"])
     for each in shown:
-        listing.add_row(each.tag, f"{each.threshold:g}")
+        listing.add_row(each.tag, f"{each.threshold:g}", each.model)
     out.print(listing)
     if not shown:
         raise typer.Exit(1)
@@ -59,8 +59,9 @@ def set_threshold(
     from tagger.library import thresholds
 
     with open_library(settings_of(context, db)) as database:
-        name = thresholds.change(database, model, tag, threshold)
-    out.print(f"{name} counts from {threshold:g} on.")
+        changed = thresholds.change(database, model, tag, threshold)
+    for each in changed:
+        out.print(f"{each.tag} counts from {threshold:g} on, as {each.model} says it.")
 
 
 @app.command()
@@ -70,8 +71,13 @@ def fit(
         float, typer.Option(min=0.0, max=1.0, help="So many of a tag's photos are to be right.")
     ],
     cases: Annotated[
-        int, typer.Option(min=2, help="Only tags of which so many photos have a verdict and a score.")
-    ] = 20,
+        int | None,
+        typer.Option(
+            min=2,
+            help="Only tags of which so many photos have a verdict and a score, and half as many are above. "
+            "Default: 20, with --held-out 10.",
+        ),
+    ] = None,
     held_out: Annotated[
         bool,
         typer.Option(
@@ -89,18 +95,19 @@ def fit(
     """
     from tagger.library import thresholds
 
+    cases = cases or (10 if held_out else 20)
     with open_library(settings_of(context, db)) as database:
         found = thresholds.fit(database, model, precision, cases, held_out=held_out, dry_run=dry_run)
     if as_json:
         print_json([asdict(each) for each in found])
         return
-    listing = table(
-        "Tag", "Before", "After", "Precision", "Cases", numbers=["Before", "After", "Precision", "Cases"]
-    )
+    numbers = ["Before", "After", "Precision", "Above", "Cases"]
+    listing = table("Tag", *numbers, "Version", numbers=numbers)
     for each in found:
-        after = Text("stays", style="yellow") if each.after is None else Text(f"{each.after:g}")
+        after = Text("stays", style="yellow") if each.after is None else Text(f"{each.after:.3g}")
+        right = "-" if each.precision is None else f"{each.precision:.1%}"
         listing.add_row(
-            each.tag, f"{each.before:g}", after, f"{each.precision:.1%}", f"{each.above:,}/{each.cases:,}"
+            each.tag, f"{each.before:g}", after, right, f"{each.above:,}", f"{each.cases:,}", each.model
         )
     out.print(listing)
     if not found:
@@ -110,6 +117,7 @@ def fit(
     done = "would be set" if dry_run else "set"
     fitted = sum(each.after is not None for each in found)
     out.print(
-        f"{plural(fitted, 'threshold')} {done}; tags with fewer than {cases} cases are left alone.",
+        f"{plural(fitted, 'threshold')} {done}; tags with fewer than {cases} cases are left alone. The "
+        "precision is that of the cases above; where a threshold stays, above the old one.",
         style="dim",
     )

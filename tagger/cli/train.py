@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tagger.store.session import Database
     from tagger.training.fitting import Epoch
 
-Half = Literal["auto", "f32", "bf16", "f16"]
+Half = Literal["auto", "f32", "bf16", "f16"]  # those of Manner, whose room takes long to import
 Vary = Literal["photo", "text", "none"]
 
 LABELS = 40
@@ -122,7 +122,19 @@ def train(
     from tagger.library.training.order import Manner, Order
 
     manner = Manner(
-        base, scratch, fine_tune, many, vary, held_out, least, seed, epochs, patience, rate, batch, precision
+        base=base,
+        scratch=scratch,
+        fine_tune=fine_tune,
+        many=many,
+        vary=vary,
+        share=held_out,
+        least=least,
+        seed=seed,
+        epochs=epochs,
+        patience=patience,
+        rate=rate,
+        batch=batch,
+        half=precision,
     )
     with open_library(settings, create=not verdicts) as database:
         given = _given(database, settings, source, tuple(tag or ()), many)
@@ -177,14 +189,19 @@ _SPARKS = "▁▂▃▄▅▆▇█"
 class _Watch:
     """Draws what is done at the moment, and below each other the epochs that are through."""
 
-    def __init__(self, bars: Progress) -> None:
+    def __init__(self, bars: Progress, *, quiet: bool) -> None:
         self._bars = bars
+        self._quiet = quiet
+        self._stage = ""
         self._task = bars.add_task("Beginning", total=None, note="")
         self._right: list[float] = []
         self._told = 0.0
 
     def stage(self, words: str, total: int) -> None:
-        """Another step."""
+        """Another step; where no bar is seen, a line for it."""
+        if words != self._stage and not self._bars.console.is_terminal and not self._quiet:
+            errors.print(f"{words} ({total:,}) ...", style="dim")
+        self._stage = words
         self._bars.reset(self._task, description=words, total=total, note=self._curve)
 
     def advanced(self, done: int) -> None:
@@ -196,7 +213,9 @@ class _Watch:
         self._right.append(epoch.right)
         self._bars.update(self._task, note=self._curve)
         # A last layer has hundreds of epochs of milliseconds.
-        if time.monotonic() - self._told >= 0.5:
+        if not self._quiet and time.monotonic() - self._told >= (
+            0.5 if self._bars.console.is_terminal else 5.0
+        ):
             self._told = time.monotonic()
             self._bars.console.print(
                 f"epoch {epoch.number:>3}/{most}  loss {epoch.loss:.4f}  held out {epoch.held_out_loss:.4f}  "
@@ -211,6 +230,7 @@ class _Watch:
             return ""
         drawn = self._right[-30:]
         low, high = min(drawn), max(drawn)
+        low = low if high > low else 0.0
         steps = [round((value - low) / (high - low or 1.0) * (len(_SPARKS) - 1)) for value in drawn]
         return f"{''.join(_SPARKS[step] for step in steps)} {self._right[-1]:.1%} right"
 
@@ -229,7 +249,7 @@ def _watching(visible: bool) -> Iterator[_Watch]:
         disable=not (visible and errors.is_terminal),
     )
     with bars:
-        yield _Watch(bars)
+        yield _Watch(bars, quiet=not visible)
 
 
 # -- at the end -----------------------------------------------------------------------------
@@ -251,8 +271,17 @@ def _print(trained: Trained) -> None:
     if len(worst) > LABELS:
         out.print(f"and {len(worst) - LABELS:,} labels with a higher recall", style="dim")
     for reason, listed in summary.left_out.items():
+        errors.print(f"note: {reason}: {_some(listed)}", style="yellow")
+    if summary.doubtful:
+        doubtful = [
+            f"{each['uri']} ({each['truth']}, or {each['said']}?)" for each in trained.figures["doubtful"]
+        ]
+        errors.print(f"note: labels to look at: {_some(doubtful)}", style="yellow")
+    if measures.confusion is not None and not {"other", "others", "none"} & set(summary.names):
         errors.print(
-            f"note: {plural(len(listed), 'example')} {reason} (the report names them)", style="yellow"
+            "note: it names one of its labels for every photo, also for those that show none of them; a "
+            "folder called other, with photos of all sorts, takes these",
+            style="yellow",
         )
     right = measures.right
     said = "named right" if measures.confusion is not None else "with just the right labels"
@@ -267,6 +296,14 @@ def _print(trained: Trained) -> None:
     out.print(f"Next: `tagger tag PATH --model {trained.spec.name}`{_waits(trained)}.", style="dim")
 
 
+def _some(listed: Sequence[str], at_most: int = 3) -> str:
+    """The first of many, and how many more the report has."""
+    from tagger.training.report import readable
+
+    more = f", and {len(listed) - at_most:,} more in the report" if len(listed) > at_most else ""
+    return f"{len(listed):,}: {'; '.join(map(readable, listed[:at_most]))}{more}"
+
+
 def _waits(trained: Trained) -> str:
     model = trained.model
     return "" if model.live else f", then `tagger models promote {model.name}`: another version is live"
@@ -277,11 +314,9 @@ def _percent(value: float | None) -> str:
 
 
 def _as_json(trained: Trained) -> dict[str, object]:
-    from tagger.training.report import as_json
-
     return {
         "model": trained.model.name,
         "live": trained.model.live,
         "report": str(trained.page),
-        **as_json(trained.summary, trained.uris),
+        **trained.figures,
     }

@@ -155,7 +155,7 @@ def add(folder: Path, given: Own) -> ModelSpec:
     Raises :class:`ModelError` for a name that is taken or no name, an unknown network, labels that are none,
     and weights that are broken, hold code or do not fit.
     """
-    require_free(given.name)
+    require_free(given.name, given.vocabulary)
     network = require_network(given.architecture)
     names = own.read_labels(given.labels)
     spec = _own_spec(given, network, len(names))
@@ -166,20 +166,29 @@ def add(folder: Path, given: Own) -> ModelSpec:
     return kept
 
 
-def require_free(name: str) -> None:
-    """Raise :class:`ModelError` unless a new model may be called so."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
-        raise ModelError(f"{name!r} is no name for a model: letters, digits, dots, dashes")
+def require_free(name: str, vocabulary: str | None) -> None:
+    """Raise :class:`ModelError` unless a new model may be called so, and serve that vocabulary."""
+    for what, word in (("model", name), ("vocabulary", vocabulary or name)):
+        if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9_])?", word):
+            raise ModelError(f"{word!r} is no name for a {what}: letters, digits, dots, dashes")
+    if vocabulary in {spec.vocabulary for spec in models.catalogue.built_in()}:
+        raise ModelError(
+            f"the vocabulary {vocabulary} is that of models which come with this program, and your labels "
+            "would replace all of its tags: choose another"
+        )
     if name in models.names():
-        raise ModelError(f"there is a model called {name} already: choose another name")
+        raise ModelError(
+            f"there is a model called {name} already: choose another name, or `tagger models remove {name}`"
+        )
 
 
 def require_network(architecture: str) -> Architecture:
     """The network of that name; raises :class:`ModelError`, naming what may have been meant."""
     known = models.architectures()
     if architecture not in known:
-        near = get_close_matches(architecture, known, n=3) or list(known)
-        raise ModelError(f"there is no network {architecture}; did you mean {', '.join(near)}?")
+        near = get_close_matches(architecture, known, n=3)
+        hint = f"did you mean {', '.join(near)}?" if near else "`tagger models` lists them"
+        raise ModelError(f"there is no network {architecture}; {hint}")
     return known[architecture]
 
 
@@ -325,17 +334,53 @@ def prune(database: Database, name: str) -> Model:
     return model
 
 
+def require_own(name: str) -> ModelSpec:
+    """The model of one's own of that name; raises :class:`ModelError`."""
+    spec = models.get(name)
+    if not isinstance(spec.weights, OwnWeights):
+        raise ModelError(f"{name} is none of your own: it cannot be removed, its versions can be pruned")
+    return spec
+
+
+def remove_own(folder: Path, name: str, database: Database | None) -> None:
+    """Remove a model of one's own, and its versions from a database.
+
+    Raises :class:`ModelError` when another version of its vocabulary would have to hold, or a run still
+    wants something from it.
+    """
+    spec = require_own(name)
+    if database is not None:
+        with database.writing() as connection:
+            known = catalog.models(connection)
+            for model in [each for each in known if each.spec == name]:
+                others = [each for each in known if each.vocabulary == model.vocabulary and each.spec != name]
+                if model.live and others:
+                    raise ModelError(
+                        f"{model.name} is live, and {others[0].name} is of its vocabulary: promote that first"
+                    )
+                _require_idle(connection, model)
+                catalog.retire(connection, model)
+                catalog.prune(connection, model)
+            counts.refresh(connection)
+    own.remove(spec)
+    adopt_own(folder)
+
+
 def prunable(connection: Connection, name: str) -> Model:
     """A version that may be removed; raises as :func:`prune`."""
     model = catalog.find_model(connection, name)
     if model.live:
         raise ModelError(f"{model.name} is live: promote another version first, or roll back")
+    _require_idle(connection, model)
+    return model
+
+
+def _require_idle(connection: Connection, model: Model) -> None:
     if unfinished := runs.unfinished_of(connection, model.id):
         raise ModelError(
             f"run {unfinished[0]} still wants images from {model.name}: "
             f"`tagger run cancel {unfinished[0]}` first"
         )
-    return model
 
 
 def diff(database: Database, before: str, after: str, examples: int) -> ModelDiff:

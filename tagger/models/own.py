@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -29,6 +30,8 @@ if TYPE_CHECKING:  # both take long to import
 _FORMAT: Final = 1
 _SPEC, _WEIGHTS, _LABELS, _HELD_OUT = "model.json", "weights.safetensors", "labels.txt", "held-out.npz"
 _REPORT: Final = "report"
+_UNFINISHED: Final = ".unfinished-"
+_DAY: Final = 86_400
 
 
 def read_all(folder: Path) -> list[ModelSpec]:
@@ -39,7 +42,11 @@ def read_all(folder: Path) -> list[ModelSpec]:
     """
     if not folder.is_dir():
         return []
-    return [_read(each) for each in sorted(folder.iterdir()) if (each / _SPEC).is_file()]
+    return [
+        _read(each)
+        for each in sorted(folder.iterdir())
+        if not each.name.startswith(".") and (each / _SPEC).is_file()
+    ]
 
 
 def labels(spec: ModelSpec) -> tuple[str, ...]:
@@ -133,13 +140,13 @@ def add(
     digest = hashlib.sha256(content).hexdigest()
     kept = replace(spec, weights=OwnWeights(str(place / _WEIGHTS), digest, len(content)))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(mkdtemp(prefix=".unfinished-", dir=folder))
+        require_writable(folder)
+        unfinished = Path(mkdtemp(prefix=_UNFINISHED, dir=folder))
         try:
             (unfinished / _WEIGHTS).write_bytes(content)
             (unfinished / _LABELS).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-            (unfinished / _SPEC).write_text(json.dumps(_as_json(kept), indent=2), encoding="utf-8")
             beside(unfinished)
+            (unfinished / _SPEC).write_text(json.dumps(_as_json(kept), indent=2), encoding="utf-8")
             unfinished.chmod(0o755)
             unfinished.rename(place)
         finally:
@@ -147,6 +154,33 @@ def add(
     except OSError as fault:
         raise ModelError(f"the model cannot be kept in {folder}: {fault}") from fault
     return kept
+
+
+def require_writable(folder: Path) -> None:
+    """See to it that models can be kept in a folder, and that nothing is left there of one that was cut off.
+
+    Raises:
+        ModelError: they cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        Path(mkdtemp(prefix=_UNFINISHED, dir=folder)).rmdir()
+        for left in folder.glob(f"{_UNFINISHED}*"):
+            if time.time() - left.stat().st_mtime > _DAY:
+                shutil.rmtree(left, ignore_errors=True)
+    except OSError as fault:
+        raise ModelError(f"models cannot be kept in {folder}: {fault} (TAGGER_MODELS_DIR)") from fault
+
+
+def remove(spec: ModelSpec) -> None:
+    """Remove a model's folder; raises :class:`ModelError`."""
+    place = folder_of(spec)
+    gone = place.with_name(f"{_UNFINISHED}{place.name}")
+    try:
+        place.rename(gone)  # first, so that nobody finds half of it
+        shutil.rmtree(gone)
+    except OSError as fault:
+        raise ModelError(f"{place} cannot be removed: {fault}") from fault
 
 
 def fitting(path: Path, spec: ModelSpec, names: Sequence[str]) -> dict[str, torch.Tensor]:

@@ -158,14 +158,17 @@ def live_model(connection: Connection, vocabulary: str) -> Model | None:
 
 
 def find_model(connection: Connection, name: str) -> Model:
-    """A registered version by its full name, or by the beginning of it where that is unique.
+    """A registered version by its full name, by its model's where that has one version, or by the beginning
+    of it where that is unique.
 
     Raises :class:`ModelError` naming the versions there are.
     """
     known = models(connection)
-    hits = [model for model in known if model.name == name] or [
-        model for model in known if model.name.startswith(name)
-    ]
+    hits = (
+        [model for model in known if model.name == name]
+        or [model for model in known if model.spec == name]
+        or [model for model in known if model.name.startswith(name)]
+    )
     if len(hits) == 1:
         return hits[0]
     names = ", ".join(model.name for model in (hits or known)) or "none"
@@ -240,6 +243,11 @@ def floor(connection: Connection, model: Model) -> float:
 def lacking(connection: Connection, model: Model) -> int:
     """How many present images have no outcome of a version."""
     return connection.execute(select(func.count()).select_from(_lacking(model).subquery())).scalar_one()
+
+
+def retire(connection: Connection, model: Model) -> None:
+    """Have no version of a vocabulary hold; its tags are to be counted anew."""
+    connection.execute(update(ModelRow).where(ModelRow.id == model.id).values(live=False))
 
 
 def prune(connection: Connection, model: Model) -> None:

@@ -70,6 +70,16 @@ class Spoken:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnWord:
+    """A class that a model gave an image, by its key and its name."""
+
+    model: str
+    key: str
+    label: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
 class ImageReport:
     """All that the store knows of one image."""
 
@@ -85,8 +95,8 @@ class ImageReport:
     vanished: bool
     statuses: tuple[Status, ...]
     tags: tuple[Hit, ...]
-    labels: tuple[tuple[str, str, float], ...]
-    """Of the live models: (label key, label, confidence), best first."""
+    labels: tuple[OwnWord, ...]
+    """Of the live models, one after the other, best first."""
     verdicts: tuple[Spoken, ...]
 
 
@@ -317,8 +327,8 @@ def image_report(connection: Connection, image_id: int) -> ImageReport:
     )
     labels = connection.execute(
         text(
-            "SELECT s.label_key, s.label, s.confidence FROM label_scores s "
-            "JOIN models m ON m.name = s.model WHERE s.image_id = :id AND m.live ORDER BY s.rank"
+            "SELECT s.model, s.label_key AS key, s.label, s.confidence FROM label_scores s "
+            "JOIN models m ON m.name = s.model WHERE s.image_id = :id AND m.live ORDER BY m.id, s.rank"
         ),
         {"id": image_id},
     )
@@ -335,7 +345,7 @@ def image_report(connection: Connection, image_id: int) -> ImageReport:
         vanished=info.vanished_at is not None,
         statuses=tuple(Status(*row) for row in statuses),
         tags=effective_tags(connection, [image_id])[image_id],
-        labels=tuple((row.label_key, row.label, row.confidence) for row in labels),
+        labels=tuple(OwnWord(*row) for row in labels),
         verdicts=tuple(spoken(connection, VerdictRow.image_id == image_id)),
     )
 

@@ -60,13 +60,16 @@ def learning(epochs: Sequence[Epoch]) -> bytes:
     left.set(title="Loss", xlabel="epoch", ylim=(0, None))
     left.legend(frameon=False)
     right.plot(numbers, [epoch.right for epoch in epochs], color=_HELD_OUT)
-    right.set(title="Named right, held out", xlabel="epoch")
+    right.set(title="Named right, held out", xlabel="epoch", ylim=(None, 1.005))
     right.yaxis.set_major_formatter(PercentFormatter(1.0))
-    best = max(number for number, epoch in zip(numbers, epochs, strict=True) if epoch.best)
+    best = [number for number, epoch in zip(numbers, epochs, strict=True) if epoch.best]
     for axes in (left, right):
-        axes.axvline(best, color=_FAINT, linestyle=":", linewidth=1)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    left.annotate("kept", (best, left.get_ylim()[1]), (3, -12), textcoords="offset points", color=_FAINT)
+        if best:
+            axes.axvline(best[-1], color=_FAINT, linestyle=":", linewidth=1)
+    if best:
+        where = best[-1], left.get_ylim()[1]
+        left.annotate("kept", where, (3, -12), textcoords="offset points", color=_FAINT)
     return _png(figure)
 
 

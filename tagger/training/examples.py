@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -81,30 +81,45 @@ def one_each(examples: Sequence[Example], digests: Mapping[int, bytes], *, many:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The labels to be learned, in the order of the network's classes, and those with too few pictures."""
+    """The labels to be learned, in the order of the network's classes; those with too ``few`` pictures, and
+    those with too few that do not show them."""
 
     names: tuple[str, ...]
     few: Mapping[str, int] = field(default_factory=dict)
+    bare: Mapping[str, int] = field(default_factory=dict)
 
 
-def enough(contents: Iterable[Content], least: int, *, many: bool) -> Labels:
-    """The labels of which there are ``least`` pictures or more, by name.
+def enough(contents: Sequence[Content], least: int, *, many: bool, complete: bool) -> Labels:
+    """The labels of which there are ``least`` pictures or more, by name; where a picture may have ``many``,
+    and as many that are known not to show them.
 
     Raises:
         TrainingError: there are not two of them (with ``many`` not one), so nothing to tell apart.
     """
-    counts = Counter(label for content in contents for label in content.right)
-    few = {label: number for label, number in sorted(counts.items()) if number < least}
-    names = tuple(sorted(counts.keys() - few.keys(), key=lambda label: (label.casefold(), label)))
+    right = Counter(label for content in contents for label in content.right)
+    wrong = Counter(label for content in contents for label in content.wrong - content.right)
+    few, bare = dict[str, int](), dict[str, int]()
+    for label, number in sorted(right.items()):
+        others = len(contents) - number if complete or not many else wrong[label]
+        if number < least:
+            few[label] = number
+        elif many and others < least:
+            bare[label] = others
+    names = right.keys() - few.keys() - bare.keys()
     if len(names) < (1 if many else 2):
-        raise TrainingError(_too_few(names, few, least))
-    return Labels(names, few)
+        raise TrainingError(_too_few(sorted(names), few, bare, least))
+    return Labels(tuple(sorted(names, key=lambda label: (label.casefold(), label))), few, bare)
 
 
-def _too_few(names: Sequence[str], few: Mapping[str, int], least: int) -> str:
-    if not names and not few:
+def _too_few(names: Sequence[str], few: Mapping[str, int], bare: Mapping[str, int], least: int) -> str:
+    if not names and not few and not bare:
         return "there is no picture with a label to learn from"
     small = f"; fewer have {', '.join(f'{label} ({number})' for label, number in few.items())}" if few else ""
+    if bare:
+        return (
+            f"of too few pictures it is known that they do not show {', '.join(bare)}, {least} at least: "
+            f"name some without a label, or reject the tag of some (`tagger reject`){small}"
+        )
     if names:
         return (
             f"there is one label only, {names[0]}, and nothing to tell it from: add pictures of something "

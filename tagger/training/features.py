@@ -6,6 +6,7 @@ so that an interruption costs a batch.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -63,13 +64,15 @@ def find(
     shape = (views.number, len(rows), width)
     found, done_file = _file(folder, shape), folder / "features.done"
     starts = [(view, start) for view in range(views.number) for start in range(0, len(rows), _SHARE)]
-    done = int(done_file.read_text()) if done_file.exists() else 0
+    done = _done(done_file)
     for number, (view, start) in enumerate(starts[done:], start=done + 1):
         some = views.make(pixels[rows[start : start + _SHARE]], view, start)
         found[view, start : start + len(some)] = np.concatenate(list(_through(engine, some)))
         if number % 8 == 0 or number == len(starts):
             found.flush()
-            done_file.write_text(str(number))
+            unfinished = done_file.with_suffix(".unfinished")
+            unfinished.write_text(str(number))
+            os.replace(unfinished, done_file)  # noqa: PTH105 -- atomically, whatever was there
         advanced(view * len(rows) + start + len(some))
     return found
 
@@ -104,11 +107,21 @@ def _predicted(engine: Engine, pixels: NDArray[np.uint8]) -> Iterator[Prediction
         yield flying.popleft().result()
 
 
+def _done(file: Path) -> int:
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):
+        return 0
+
+
 def _file(folder: Path, shape: tuple[int, int, int]) -> np.memmap[tuple[int, ...], np.dtype[np.float16]]:
     path = folder / "features.npy"
-    if path.exists():
-        found = np.lib.format.open_memmap(path, mode="r+")
-        if found.shape == shape and found.dtype == np.float16:
-            return found
+    try:
+        # To be read first: to be written, one that was cut short would be filled up with zeros.
+        kept = np.lib.format.open_memmap(path, mode="r")
+        if kept.shape == shape and kept.dtype == np.float16:
+            return np.lib.format.open_memmap(path, mode="r+")
+    except (OSError, ValueError):
+        pass
     (folder / "features.done").unlink(missing_ok=True)
     return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)

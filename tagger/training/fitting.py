@@ -32,6 +32,8 @@ from tagger.values import Preprocessing
 
 _FALL: Final = 0.3
 """What the rate is multiplied by when the loss does not fall for a third of the patience."""
+_WORTH: Final = 0.99
+"""A loss that is not lower by a hundredth does not ask for more patience: a last layer's falls for ever."""
 _EVALUATED: Final = 128
 
 Pair = tuple[torch.Tensor, torch.Tensor]
@@ -120,12 +122,16 @@ class _Fitting:
         )
         self.epochs: list[Epoch] = []
         self.best: dict[str, torch.Tensor] = _copied(network)
+        self.first = math.inf
+        """The loss before anything was learned here: what is no better is not taken."""
 
     def run(self, told: Callable[[Epoch], None]) -> tuple[Epoch, ...]:
         if self.checkpoint is not None:
             self._go_on(self.checkpoint)
         for epoch in self.epochs:
             told(epoch)
+        if not self.epochs:
+            self.first, _ = self._measure()
         while len(self.epochs) < self.schedule.epochs and not self._is_through():
             told(self._epoch(len(self.epochs) + 1))
             if self.checkpoint is not None:
@@ -136,8 +142,11 @@ class _Fitting:
 
     def _is_through(self) -> bool:
         """Whether the loss has not fallen for as long as there is patience."""
-        best = next((epoch.number for epoch in reversed(self.epochs) if epoch.best), 0)
-        return len(self.epochs) - best >= self.schedule.patience
+        mark, last = self.first, 0
+        for epoch in self.epochs:
+            if epoch.held_out_loss < _WORTH * mark:
+                mark, last = epoch.held_out_loss, epoch.number
+        return len(self.epochs) - last >= self.schedule.patience
 
     def _epoch(self, number: int) -> Epoch:
         began = time.monotonic()
@@ -149,7 +158,7 @@ class _Fitting:
             raise TrainingError(
                 f"in epoch {number} the loss was no number any more: try --rate {self.schedule.rate / 10:g}"
             )
-        is_best = all(held_out < epoch.held_out_loss for epoch in self.epochs)
+        is_best = held_out < min([self.first, *(epoch.held_out_loss for epoch in self.epochs)])
         if is_best:
             self.best = _copied(self.network)
         self.rates.step(held_out)
@@ -206,6 +215,7 @@ class _Fitting:
             "rates": self.rates.state_dict(),
             "scaler": self.scaler.state_dict(),
             "epochs": [asdict(epoch) for epoch in self.epochs],
+            "first": self.first,
         }
         torch.save(state, unfinished)
         os.replace(unfinished, path)  # noqa: PTH105 -- atomically, whatever was there
@@ -214,14 +224,18 @@ class _Fitting:
         """From a checkpoint, if there is one that can be read."""
         try:
             state: dict[str, Any] = torch.load(path, map_location=self.lesson.device, weights_only=True)
-            self.network.load_state_dict(state["network"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.rates.load_state_dict(state["rates"])
-            self.scaler.load_state_dict(state["scaler"])
-            self.best = {name: value.to("cpu") for name, value in state["best"].items()}
-            self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
+            epochs, first = [Epoch(**epoch) for epoch in state["epochs"]], float(state["first"])
+            best = {name: value.to("cpu") for name, value in state["best"].items()}
+            parts = [state[name] for name in ("network", "optimiser", "rates", "scaler")]
         except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError):
             return
+        # What was written whole fits: its folder is named by all that this network is made of.
+        network, optimiser, rates, scaler = parts
+        self.network.load_state_dict(network)
+        self.optimiser.load_state_dict(optimiser)
+        self.rates.load_state_dict(rates)
+        self.scaler.load_state_dict(scaler)
+        self.epochs, self.best, self.first = epochs, best, first
 
 
 def loss_of(logits: torch.Tensor, truth: torch.Tensor, kind: Activation) -> torch.Tensor:

@@ -29,7 +29,7 @@ class Share:
 @dataclass(frozen=True, slots=True)
 class LabelMeasure:
     """Of the pictures that are called so, how many are (``precision``); of those that are, how many are
-    called so (``recall``); None where there is none. ``pictures`` are those that are."""
+    called so (``recall``); None where that cannot be told. ``pictures`` are those that are."""
 
     label: str
     pictures: int
@@ -88,7 +88,7 @@ def measure(
         before=_calibration(before, truth, kind),
         after=_calibration(after, truth, kind),
         confusion=_confusion(after, truth) if kind == "softmax" else None,
-        mistakes=_mistakes(after, truth, names, kind),
+        mistakes=mistakes(after, truth, names, kind),
     )
 
 
@@ -123,7 +123,11 @@ def _share(right: int, of: int) -> Share:
 def _label(name: str, said: NDArray[np.bool_], truth: NDArray[np.int8]) -> LabelMeasure:
     called, are = int((said & (truth >= 0)).sum()), int((truth == 1).sum())
     both = int((said & (truth == 1)).sum())
-    return LabelMeasure(name, are, both / called if called else None, both / are if are else None)
+    # Where nobody has said of any picture that it is not so, none can be called so wrongly.
+    is_known = bool((truth == 0).any())
+    return LabelMeasure(
+        name, are, both / called if called and is_known else None, both / are if are else None
+    )
 
 
 def _calibration(sure: NDArray[np.float64], truth: NDArray[np.int8], kind: Activation) -> Calibration:
@@ -151,7 +155,7 @@ def _confusion(sure: NDArray[np.float64], truth: NDArray[np.int8]) -> NDArray[np
     return counts
 
 
-def _mistakes(
+def mistakes(
     sure: NDArray[np.float64], truth: NDArray[np.int8], names: tuple[str, ...], kind: Activation
 ) -> tuple[Mistake, ...]:
     """What was called wrongly, the surest first; a picture once."""

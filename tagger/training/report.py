@@ -51,28 +51,39 @@ class Report:
     epochs: tuple[Epoch, ...]
     temperature: float
     measures: Measures
+    doubtful: tuple[Mistake, ...]
+    """Pictures that it learned from, and that one which did not would call otherwise: by their rows."""
     seconds: float
 
 
-def write(
-    folder: Path, report: Report, uris: Sequence[str], picture: Callable[[int], NDArray[np.uint8]]
-) -> None:
-    """The report into ``folder``: a page, its charts and ``report.json``.
+@dataclass(frozen=True, slots=True, eq=False)
+class Pictures:
+    """Pictures by their rows: ``uris``, and pixels as uint8 [S, S, 3]."""
 
-    ``uris`` and ``picture`` tell of the measured pictures by their rows; pixels are uint8 [S, S, 3].
-    """
+    uris: Sequence[str]
+    pixels: Callable[[int], NDArray[np.uint8]]
+
+
+def write(folder: Path, report: Report, measured: Pictures, learned: Pictures) -> None:
+    """The report into ``folder``: a page, its charts and ``report.json``."""
     folder.mkdir()
     charts = _charts(report)
     for name, content in charts.items():
         (folder / f"{name}.png").write_bytes(content)
-    (folder / "report.json").write_text(json.dumps(as_json(report, uris), indent=2), encoding="utf-8")
-    shown = [_shown(mistake, uris, picture) for mistake in report.measures.mistakes[:MISTAKES]]
-    page = _page(report, {name: _embedded(content, "png") for name, content in charts.items()}, shown)
+    (folder / "report.json").write_text(
+        json.dumps(as_json(report, measured.uris, learned.uris), indent=2), encoding="utf-8"
+    )
+    page = _page(
+        report,
+        {name: _embedded(content, "png") for name, content in charts.items()},
+        [_shown(mistake, measured) for mistake in report.measures.mistakes[:MISTAKES]],
+        [_shown(mistake, learned) for mistake in report.doubtful[:MISTAKES]],
+    )
     (folder / PAGE).write_text(page, encoding="utf-8")
 
 
-def as_json(report: Report, uris: Sequence[str]) -> dict[str, Any]:
-    """All figures, in values that JSON has."""
+def as_json(report: Report, measured: Sequence[str], learned: Sequence[str]) -> dict[str, Any]:
+    """All figures, in values that JSON has; pictures by the URIs of those measured and learned from."""
     measures = report.measures
     said: dict[str, Any] = {
         name: getattr(report, name)
@@ -90,17 +101,19 @@ def as_json(report: Report, uris: Sequence[str]) -> dict[str, Any]:
         "labels": [asdict(label) for label in measures.labels],
         "calibration": {"before": asdict(measures.before), "after": asdict(measures.after)},
         "confusion": None if measures.confusion is None else measures.confusion.tolist(),
-        "mistakes": [
-            {
-                "uri": uris[each.row],
-                "said": each.said,
-                "confidence": round(each.confidence, 4),
-                "truth": each.truth,
-            }
-            for each in measures.mistakes
-        ],
+        "mistakes": [_plain(each, measured) for each in measures.mistakes],
+        "doubtful": [_plain(each, learned) for each in report.doubtful],
     }
     return said
+
+
+def _plain(mistake: Mistake, uris: Sequence[str]) -> dict[str, Any]:
+    return {
+        "uri": uris[mistake.row],
+        "said": mistake.said,
+        "confidence": round(mistake.confidence, 4),
+        "truth": mistake.truth,
+    }
 
 
 def _charts(report: Report) -> dict[str, bytes]:
@@ -115,7 +128,12 @@ def _charts(report: Report) -> dict[str, bytes]:
     return made
 
 
-def _page(report: Report, charts: Mapping[str, str], mistakes: Sequence[Mapping[str, object]]) -> str:
+def _page(
+    report: Report,
+    charts: Mapping[str, str],
+    mistakes: Sequence[Mapping[str, object]],
+    doubtful: Sequence[Mapping[str, object]],
+) -> str:
     from jinja2 import Environment, StrictUndefined
 
     text = resources.files("tagger.training").joinpath("report.html").read_text(encoding="utf-8")
@@ -125,10 +143,12 @@ def _page(report: Report, charts: Mapping[str, str], mistakes: Sequence[Mapping[
         charts=charts,
         mistakes=mistakes,
         more_mistakes=len(report.measures.mistakes) - len(mistakes),
+        doubtful=doubtful,
+        more_doubtful=len(report.doubtful) - len(doubtful),
         pairs=_pairs(report),
         confusion=_rows(report),
         left_out={
-            reason: ([_readable(each) for each in listed[:LISTED]], len(listed))
+            reason: ([readable(each) for each in listed[:LISTED]], len(listed))
             for reason, listed in report.left_out.items()
         },
     )
@@ -160,13 +180,11 @@ def _pairs(report: Report) -> list[tuple[str, str, int]]:
     return [(report.names[i], report.names[j], int(wrong[i, j])) for i, j in places if wrong[i, j]]
 
 
-def _shown(
-    mistake: Mistake, uris: Sequence[str], picture: Callable[[int], NDArray[np.uint8]]
-) -> dict[str, object]:
+def _shown(mistake: Mistake, pictures: Pictures) -> dict[str, object]:
     from PIL import Image
 
     file = BytesIO()
-    image = Image.fromarray(picture(mistake.row))
+    image = Image.fromarray(pictures.pixels(mistake.row))
     if image.width > 160:
         image.thumbnail((160, 160))
     image.save(file, "JPEG", quality=85)
@@ -175,11 +193,12 @@ def _shown(
         "said": mistake.said,
         "confidence": mistake.confidence,
         "truth": mistake.truth,
-        "place": _readable(uris[mistake.row]),
+        "place": readable(pictures.uris[mistake.row]),
     }
 
 
-def _readable(uri: str) -> str:
+def readable(uri: str) -> str:
+    """A URI, with whatever stands behind it, as people write paths."""
     return printable(os.fsdecode(unquote_to_bytes(uri.removeprefix("file://"))))
 
 

@@ -44,8 +44,10 @@ def test_a_new_last_layer_tags_beside_imagenet(tagger: Tagger, shapes: Path, pho
     }
     assert found == {shape: [f"{shape}.png"] for shape in SHAPES}
     assert {tag["tag"]: tag["images"] for tag in tagger.json("tags") if tag["tag"] not in SHAPES} == before
+    shown = tagger("show", "new/disc.png")
+    assert "The own words of my-shapes@" in shown and "The own words of efficientnet-lite0@" in shown
     fitted = tagger.json(
-        "thresholds", "fit", "--precision", "0.9", "--held-out", "--cases", "2", "--model", "my"
+        "thresholds", "fit", "--precision", "0.9", "--held-out", "--cases", "4", "--model", "my"
     )
     assert {each["tag"] for each in fitted} <= set(SHAPES) and fitted
     listed = tagger.json("thresholds", "list", "--model", "my-shapes")
@@ -63,7 +65,24 @@ def test_a_later_version_waits_to_be_promoted(tagger: Tagger, shapes: Path) -> N
     assert "tagger models promote two@" in said
     tagger("tag", shapes, "--model", "one")
     assert not tagger.json("tag", shapes, "--model", "two")["live"]
-    assert "is live now" in tagger("models", "promote", "two")
+    assert "rollback --vocabulary one" in tagger("models", "promote", "two")
+    assert "promote that first" in tagger("models", "remove", "two", "--yes", code=3)
+    tagger("models", "remove", "one", "--yes")
+    assert "say --yes" in tagger("models", "remove", "two", code=2)
+    tagger("models", "remove", "two", "--yes")
+    assert "none of your own" in tagger("models", "remove", "efficientnet-lite0", "--yes", code=3)
+    listed = tagger.json("models")
+    assert not listed["versions"] and not {"one", "two"} & {row["name"] for row in listed["models"]}
+    assert tagger.json("tags") == []
+    assert tagger.json("train", shapes, "--name", "one", *LENET, "--epochs", "2")["live"]
+
+
+def test_a_photo_in_the_wrong_folder_is_pointed_at(tagger: Tagger, shapes: Path) -> None:
+    (shapes / "disc" / "0.png").rename(shapes / "bar" / "wrong.png")
+    (shapes / "bar" / "1.png").rename(shapes / "disc" / "wrong too.png")
+    found = tagger.json("train", shapes, "--name", "mine")
+    pointed = {each["uri"].rpartition("/")[2]: each["said"] for each in found["mistakes"] + found["doubtful"]}
+    assert pointed["wrong.png"] == "disc" and pointed["wrong%20too.png"] == "bar"
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 from tagger.errors import SourceError, TrainingError
 from tagger.library import lookup, tables
@@ -43,29 +45,35 @@ def from_path(path: Path, roots: Roots) -> Given:
     else:
         raise SourceError(f"there is no folder and no file at {path}")
     if not given.examples.items:
-        raise TrainingError(
-            f"{path} has no examples: photos are expected in folders named by what they show, such as "
-            f"{path}/robin/1.jpg; or name a CSV file with the columns image and label"
-        )
+        raise TrainingError(_nothing(path, given.examples.remarks))
     return given
+
+
+def _nothing(path: Path, remarks: Sequence[str]) -> str:
+    if path.is_file():
+        return f"{path} names no image below its first line"
+    said = f"; {remarks[0]}" if remarks else ""
+    return (
+        f"{path} has no examples: photos are expected in folders named by what they show, such as "
+        f"{path}/robin/1.jpg; or name a CSV file with the columns image and label{said}"
+    )
 
 
 def _from_folder(folder: Path, roots: Roots) -> Given:
     base = f"{roots.uri_of(folder.resolve())}/"
-    items, loose, remarks = [], 0, []
+    items, loose, remarks = [], list[str](), []
     for event in scan(folder, roots):
         for uri in _uris(event):
             label, inner, _ = uri.removeprefix(base).partition("/")
-            loose += not inner
             if inner:
-                items.append(Example(uri, frozenset([label_of(unquote(label))])))
+                items.append(Example(uri, frozenset([label_of(os.fsdecode(unquote_to_bytes(label)))])))
+            else:
+                loose.append(f"{uri}: lies in no label's folder")
         if isinstance(event, Refused):
             remarks.append(f"{printable(unquote(event.uri))}: {event.reason}")
         elif isinstance(event, Unlisted):
             remarks.append(event.reason)
-    if loose:
-        remarks.append(f"{loose:,} files that lie in no label's folder were passed over")
-    return Given(Examples(tuple(items), remarks=tuple(remarks)), roots)
+    return Given(Examples(tuple(items), remarks=(*remarks, *loose)), roots)
 
 
 def _uris(event: object) -> Iterator[str]:
@@ -76,7 +84,7 @@ def _uris(event: object) -> Iterator[str]:
 
 
 def label_of(name: str) -> str:
-    """A folder's name as people would say it: ``prairie_falcon`` is two words."""
+    """A label as people would say it: ``prairie_falcon`` is two words."""
     return " ".join(name.replace("_", " ").split()) or name
 
 
@@ -95,11 +103,12 @@ def _from_csv(path: Path, roots: Roots) -> Given:
                     raise SourceError(f"line {line} of {path}: {verdict!r} is neither confirm nor reject")
                 judged = judged or bool(verdict)
                 right.setdefault(place, set())
-                if row[LABEL]:
-                    (wrong if verdict == "reject" else right)[place].add(" ".join(row[LABEL].split()))
+                (wrong if verdict == "reject" else right)[place].update(_labels(row[LABEL]))
                 if "://" not in place:
                     folders.add(Path(place).parent)
-    except (OSError, UnicodeDecodeError) as fault:
+    except UnicodeDecodeError as fault:
+        raise SourceError(f"{path} is no text in UTF-8: save it as that") from fault
+    except OSError as fault:
         raise SourceError(f"{path} cannot be read: {fault}") from fault
     roots = roots.adding(sorted(folders))
     items = tuple(
@@ -107,6 +116,11 @@ def _from_csv(path: Path, roots: Roots) -> Given:
         for place, names in right.items()
     )
     return Given(Examples(items, complete=not judged), _reading(roots, items))
+
+
+def _labels(cell: str) -> Iterator[str]:
+    """The labels in a cell, with commas or the like between them."""
+    yield from filter(None, (label_of(part) if part.strip() else "" for part in re.split("[,;|]", cell)))
 
 
 def _place(table: Path, image: str) -> str:
@@ -138,7 +152,8 @@ def from_verdicts(database: Database, roots: Roots, tags: Sequence[str], *, many
             (right if word.is_right else wrong)[word.uri].add(word.tag)
     if not any(right.values()):
         raise TrainingError(
-            "nobody has confirmed any of these tags: `tagger confirm PHOTO TAG` says what is right"
+            "nobody has confirmed any of these tags of a photo that is still there: "
+            "`tagger confirm PHOTO TAG` says what is right"
         )
     uris = sorted(right.keys() | (wrong.keys() if many else set()))
     items = tuple(Example(uri, frozenset(right[uri]), frozenset(wrong[uri])) for uri in uris)

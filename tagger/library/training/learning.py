@@ -24,16 +24,21 @@ if TYPE_CHECKING:
 
 VIEWS: Final = 8
 """Views of each picture whose features are found ..."""
+FOLDS: Final = 3
+"""Parts of what is learned from, each judged by a last layer that learned from the others."""
 MOST_VIEWS: Final = 40_000
 """... or as many as come to this together, and two at least: four minutes on two cores."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Taught:
-    """A network that has learned, and how that went."""
+    """A network that has learned, and how that went. ``doubts`` are confidences of what it learned from, by
+    last layers that did not learn from those pictures, float64 [N, C]; None where the last layer did not
+    learn alone."""
 
     network: nn.Module
     epochs: tuple[Epoch, ...]
+    doubts: NDArray[np.float64] | None = None
 
 
 def teach(
@@ -81,15 +86,16 @@ def _learned(
         network = networks.create(spec)
         return Taught(network, _fit_pixels(order, network, material, spec, work, "scratch", watch))
     network = networks.build_for(course.base, len(material.names))
-    epochs = _fit_head(order, course.base, network, material, work, watch)
-    if order.manner.fine_tune:
-        epochs += _fit_pixels(order, network, material, spec, work, "fine", watch)
-    return Taught(network, epochs)
+    taught = _fit_head(order, course.base, network, material, work, watch)
+    if not order.manner.fine_tune:
+        return taught
+    more = _fit_pixels(order, network, material, spec, work, "fine", watch)
+    return replace(taught, epochs=taught.epochs + more)
 
 
 def _fit_head(
     order: Order, base: ModelSpec, network: nn.Module, material: Material, work: Path, watch: Watch
-) -> tuple[Epoch, ...]:
+) -> Taught:
     """Give ``network``, whose other layers stay as they are, the last layer that suits."""
     import torch
 
@@ -113,7 +119,38 @@ def _fit_head(
         weight, bias = layer.plain()
         last.weight.copy_(weight)
         last.bias.copy_(bias)
-    return epochs
+    watch.stage("Checking the labels", FOLDS)
+    doubts = _doubts(seen[:, ~held_out], truth[~held_out], order.manner, schedule, len(epochs), watch)
+    return Taught(network, epochs, doubts)
+
+
+def _doubts(
+    seen: NDArray[np.float16],
+    truth: NDArray[np.int8],
+    manner: Manner,
+    schedule: Schedule,
+    epochs: int,
+    watch: Watch,
+) -> NDArray[np.float64]:
+    """What last layers say of pictures that these did not learn from, part by part: float64 [N, C]."""
+    import torch
+
+    from tagger.training import calibration, fitting
+
+    part = np.random.default_rng(manner.seed).permutation(len(truth)) % FOLDS
+    found = np.zeros(truth.shape, np.float64)
+    brief = replace(schedule, epochs=min(epochs, 50), patience=min(epochs, 50))
+    for fold in range(FOLDS):
+        out = part == fold
+        layer = fitting.head_for(seen, np.flatnonzero(~out), truth.shape[1])
+        fitting.fit(
+            layer, fitting.of_features(seen, truth, out, manner.kind, brief), brief, None, lambda _: None
+        )
+        with torch.inference_mode():
+            said = layer(torch.from_numpy(seen[0, out]).float()).numpy()
+        found[out] = calibration.confidences(said, manner.kind, 1.0)
+        watch.advanced(fold + 1)
+    return found
 
 
 def _fit_pixels(

@@ -20,8 +20,8 @@ from tagger.values import ImageRef, Limits, LoadedImage, LoadFailure, Preprocess
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pictures:
-    """``pixels`` are uint8 [N, S, S, 3], in a file; ``digests`` are by row, of what could be loaded. The rows
-    of ``failures`` are black."""
+    """``pixels`` are uint8 [N, S, S, 3], in a file without a name; ``digests`` are by row, of what could be
+    loaded. The rows of ``failures`` are black."""
 
     pixels: NDArray[np.uint8]
     digests: Mapping[int, bytes]
@@ -62,6 +62,7 @@ def load(
     side = preprocessing.resize
     _require_room(file, len(uris) * side * side * 3)
     pixels = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(len(uris), side, side, 3))
+    file.unlink()  # it is there for as long as the array is, and no longer, whatever ends this process
     setup = Setup(roots=roots, limits=limits, preprocessing=replace(preprocessing, crop=side))
     digests: dict[int, bytes] = {}
     failures: dict[int, LoadFailure] = {}

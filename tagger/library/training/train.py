@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,28 +26,30 @@ from tagger.library.training import learning, material
 from tagger.library.training.learning import Taught
 from tagger.library.training.material import Material
 from tagger.library.training.order import Course, Manner, Order, Watch
-from tagger.models import ModelSpec, OwnWeights, own, weights
+from tagger.models import Activation, ModelSpec, OwnWeights, own, weights
 from tagger.store.catalog import Model
 from tagger.store.session import Database
 from tagger.taxonomy import flat_taxonomy
 from tagger.training import calibration
-from tagger.training.measures import Measures, measure
+from tagger.training.measures import Measures, Mistake, measure, mistakes
 
 if TYPE_CHECKING:
-    from tagger.training.report import Report
+    from tagger.training.report import Pictures, Report
 
+DOUBT: Final = 0.7
+"""So sure of another label one must be for a picture's own to be doubted."""
 PICTURES: Final = "pictures.npy"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trained:
-    """What came of it. ``model`` is its version in the database, ``uris`` are those of the measured pictures,
-    ``page`` is the report for people."""
+    """What came of it. ``model`` is its version in the database, ``page`` the report for people, and
+    ``figures`` all of it for programs."""
 
     spec: ModelSpec
     model: Model
     summary: Report
-    uris: tuple[str, ...]
+    figures: dict[str, Any]
     page: Path
 
 
@@ -60,7 +62,8 @@ def train(database: Database, order: Order, watch: Watch) -> Trained:
         EngineError, LoadingError: the machine cannot do it.
     """
     began = time.monotonic()
-    versions.require_free(order.name)
+    versions.require_free(order.name, order.vocabulary)
+    own.require_writable(order.equipment.models_dir)
     course = _course(order.manner)
     with _folder(order) as folder:
         gathered = material.gather(order, course, folder / PICTURES, watch)
@@ -133,8 +136,8 @@ def _folder(order: Order) -> Iterator[Path]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Judged:
-    """The temperature, and what is measured: by ``places`` in the material, calibrated confidences and truth
-    [N, C]."""
+    """The temperature, and what is measured: by ``places`` in the material, confidences as the model will
+    give them and truth, both [N, C]."""
 
     temperature: float
     places: NDArray[np.intp]
@@ -150,13 +153,12 @@ def _judged(logits: NDArray[np.float32], gathered: Material, spec: ModelSpec) ->
     shown = gathered.measured[rest]
     fitting = ~shown if gathered.tested.any() else shown
     temperature = calibration.temperature(logits[fitting], truth[fitting], kind)
-    if gathered.tested.any():
-        after = calibration.confidences(logits[shown], kind, temperature)
-    else:  # what the temperature is fitted to cannot tell how good it is
-        after = calibration.cross_fitted(logits[shown], truth[shown], kind)
+    final = calibration.confidences(logits[shown], kind, temperature)
+    # What the temperature is fitted to cannot tell how good it is.
+    after = final if gathered.tested.any() else calibration.cross_fitted(logits[shown], truth[shown], kind)
     before = calibration.confidences(logits[shown], kind, 1.0)
     found = measure(before, after, truth[shown], gathered.names, kind)
-    return _Judged(temperature, rest[shown], after, truth[shown], found)
+    return _Judged(temperature, rest[shown], final, truth[shown], found)
 
 
 def _summary(
@@ -181,8 +183,18 @@ def _summary(
         epochs=taught.epochs,
         temperature=judged.temperature,
         measures=judged.measures,
+        doubtful=_doubtful(gathered, taught, order.manner.kind),
         seconds=seconds,
     )
+
+
+def _doubtful(gathered: Material, taught: Taught, kind: Activation) -> tuple[Mistake, ...]:
+    """Pictures that were learned from under a label that is perhaps wrong, by their rows among these."""
+    if taught.doubts is None:
+        return ()
+    truth = gathered.truth[gathered.learned]
+    found = mistakes(taught.doubts, truth, gathered.names, kind)
+    return tuple(each for each in found if each.confidence >= DOUBT)
 
 
 def _kept(
@@ -197,19 +209,27 @@ def _kept(
     """The model in its folder, with its report, and its version in the database."""
     from tagger.training import report
 
-    uris = tuple(gathered.uris[place] for place in judged.places)
-
-    def picture(row: int) -> NDArray[np.uint8]:
-        found: NDArray[np.uint8] = gathered.pixels[gathered.rows[judged.places[row]]]
-        return found
+    measured = _pictures(gathered, judged.places)
+    learned = _pictures(gathered, np.flatnonzero(gathered.learned))
 
     def beside(folder: Path) -> None:
         own.keep_held_out(folder, judged.confidences, judged.truth)
-        report.write(own.report_of(folder), summary, uris, picture)
+        report.write(own.report_of(folder), summary, measured, learned)
 
     folder = order.equipment.models_dir
     state = {name: value.detach().cpu() for name, value in taught.network.state_dict().items()}
     kept = own.add(folder, spec, state, gathered.names, beside)
     versions.adopt_own(folder)
     model = versions.register(database, versions.choose(database, kept.name))
-    return Trained(kept, model, summary, uris, own.report_of(own.folder_of(kept)) / report.PAGE)
+    figures = report.as_json(summary, measured.uris, learned.uris)
+    return Trained(kept, model, summary, figures, own.report_of(own.folder_of(kept)) / report.PAGE)
+
+
+def _pictures(gathered: Material, places: NDArray[np.intp]) -> Pictures:
+    from tagger.training.report import Pictures
+
+    def pixels(row: int) -> NDArray[np.uint8]:
+        found: NDArray[np.uint8] = gathered.pixels[gathered.rows[places[row]]]
+        return found
+
+    return Pictures([gathered.uris[place] for place in places], pixels)

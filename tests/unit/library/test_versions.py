@@ -178,7 +178,8 @@ def test_another_vocabulary_is_live_beside_and_not_instead(shelf: Shelf) -> None
 
 def test_a_threshold_holds_as_soon_as_it_is_set(shelf: Shelf) -> None:
     shelf.tag(rex={"animal": 0.9, "dog": 0.45})
-    assert thresholds.change(shelf.database, None, "puppy", 0.4) == "dog"
+    (changed,) = thresholds.change(shelf.database, None, "puppy", 0.4)
+    assert (changed.tag, changed.threshold) == ("dog", 0.4)
     assert shelf.effective("rex") == {"animal": 0.9, "dog": 0.45}
     assert shelf.counts() == shelf.counted() == {"animal": 1, "dog": 1}
     listed = {each.tag: each.threshold for each in thresholds.listed(shelf.database, None)}
@@ -211,10 +212,15 @@ def test_a_threshold_is_fitted_to_the_wanted_precision(shelf: Shelf) -> None:
     assert listed["dog"] == dog.after and listed["cat"] == 0.5
 
 
-def test_a_threshold_is_not_fitted_to_where_nobody_has_looked(shelf: Shelf) -> None:
+@pytest.mark.parametrize(("before", "after"), [(0.99, 0.9), (0.5, 0.5)])
+def test_a_threshold_is_not_fitted_to_where_nobody_has_looked(
+    shelf: Shelf, before: float, after: float
+) -> None:
+    """Neither lowered beyond what people spoke of, nor raised though nobody found anything wrong below."""
     _spoken(shelf, right=[0.9 + i / 1000 for i in range(20)], wrong=[])
+    thresholds.change(shelf.database, None, "dog", before)
     (dog,) = thresholds.fit(shelf.database, None, precision=0.95, least_cases=20)
-    assert dog.after == 0.9
+    assert dog.after == after
 
 
 def test_a_precision_out_of_reach_leaves_the_threshold(shelf: Shelf) -> None:

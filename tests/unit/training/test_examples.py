@@ -49,7 +49,7 @@ def _contents(**numbers: int) -> list[Content]:
 
 
 def test_labels_with_too_few_pictures_are_named() -> None:
-    found = enough(_contents(wren=5, robin=6, tit=2), 5, many=False)
+    found = enough(_contents(wren=5, robin=6, tit=2), 5, many=False, complete=True)
     assert found.names == ("robin", "wren")
     assert found.few == {"tit": 2}
 
@@ -65,11 +65,26 @@ def test_labels_with_too_few_pictures_are_named() -> None:
 )
 def test_nothing_to_tell_apart_is_an_error_that_says_what_to_do(numbers: dict[str, int], said: str) -> None:
     with pytest.raises(TrainingError, match=said):
-        enough(_contents(**numbers), 5, many=False)
+        enough(_contents(**numbers), 5, many=False, complete=True)
 
 
-def test_one_label_is_enough_where_a_picture_may_have_none() -> None:
-    assert enough(_contents(robin=9), 5, many=True).names == ("robin",)
+def _without(number: int, **words: frozenset[str]) -> list[Content]:
+    return [
+        Content(100 + row, f"n{row}", 1, frozenset(), words.get("wrong", frozenset()))
+        for row in range(number)
+    ]
+
+
+def test_one_label_is_enough_where_some_pictures_are_known_not_to_show_it() -> None:
+    some = [*_contents(robin=9), *_without(5)]
+    assert enough(some, 5, many=True, complete=True).names == ("robin",)
+    with pytest.raises(TrainingError, match="do not show robin, 5 at least"):
+        enough(some[:-1], 5, many=True, complete=True)
+    with pytest.raises(TrainingError, match="tagger reject"):
+        enough(some, 5, many=True, complete=False)
+    rejected = [*_contents(robin=9, wren=5), *_without(5, wrong=frozenset(["robin"]))]
+    found = enough(rejected, 5, many=True, complete=False)
+    assert (found.names, found.bare) == (("robin",), {"wren": 0})
 
 
 def test_what_nobody_has_said_is_unknown_unless_all_is_said() -> None:

@@ -13,8 +13,8 @@ from PIL import Image
 
 from tagger.training import report
 from tagger.training.fitting import Epoch
-from tagger.training.measures import measure
-from tagger.training.report import Report
+from tagger.training.measures import Mistake, measure
+from tagger.training.report import Pictures, Report
 
 ODD = ("<script>alert(1)</script>", "a $x$ & b", "\u732b")
 
@@ -41,6 +41,7 @@ def _report(names: tuple[str, ...], tested: int = 0) -> Report:
         epochs=epochs,
         temperature=0.9,
         measures=measure(sure, sure, truth, names, "softmax"),
+        doubtful=(Mistake(3, names[0], 0.9, names[1]),),
         seconds=3.0,
     )
 
@@ -56,7 +57,8 @@ class _Tags(HTMLParser):
 
 def _written(folder: Path, written: Report) -> tuple[str, _Tags]:
     uris = [f"file:///photos/%3Cb%3E{row}.jpg" for row in range(60)]
-    report.write(folder / "report", written, uris, lambda row: np.full((256, 256, 3), row, np.uint8))
+    pictures = Pictures(uris, lambda row: np.full((256, 256, 3), row, np.uint8))
+    report.write(folder / "report", written, pictures, pictures)
     page = (folder / "report" / "index.html").read_text(encoding="utf-8")
     tags = _Tags()
     tags.feed(page)
@@ -88,6 +90,7 @@ def test_its_charts_are_pictures_and_its_figures_json(tmp_path: Path) -> None:
     figures = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
     assert figures["right"]["of"] == 60
     assert len(figures["mistakes"]) == len(written.measures.mistakes)
+    assert figures["doubtful"][0]["uri"].endswith("3.jpg")
     assert len(figures["left_out"]["could not be loaded"]) == 30
 
 
@@ -96,6 +99,14 @@ def test_it_says_what_the_figures_are_of(tested: int, tmp_path: Path) -> None:
     page, _ = _written(tmp_path, _report(ODD, tested))
     assert ("given for measuring" in page) == bool(tested)
     assert ("kept from learning. They decided" in page) == (not tested)
+
+
+def test_it_warns_where_nothing_takes_what_is_none_of_the_labels(tmp_path: Path) -> None:
+    page, _ = _written(tmp_path, _report(ODD))
+    assert "one of its labels for every photo" in page and "Labels to look at" in page
+    (tmp_path / "again").mkdir()
+    page, _ = _written(tmp_path / "again", _report((*ODD, "other")))
+    assert "one of its labels for every photo" not in page
 
 
 def test_very_many_labels_are_no_table(tmp_path: Path) -> None:

@@ -94,6 +94,7 @@ def run(sqlite: Database, tmp_path: Path, shapes: Path) -> Run:
         watch: Watched | None = None,
         test: Path | None = None,
         name: str = "mine",
+        vocabulary: str | None = None,
         manner: Manner = LENET,
         **changes: object,
     ) -> Trained:
@@ -103,6 +104,7 @@ def run(sqlite: Database, tmp_path: Path, shapes: Path) -> Run:
             replace(manner, **changes),  # type: ignore[arg-type]
             Equipment(tmp_path / "models", tmp_path / "cache", 1, "eager", Limits()),
             examples.from_path(test, Roots()) if test else None,
+            vocabulary,
         )
         return train(sqlite, order, watch or Watched())
 

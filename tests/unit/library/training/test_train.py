@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from tagger import models
-from tagger.errors import ModelError, TaxonomyError, TrainingError
+from tagger.errors import ModelError, TrainingError
 from tagger.library import versions
 from tagger.models import own
 from tagger.store.session import Database
@@ -62,7 +62,7 @@ def test_cut_off_it_goes_on_and_comes_to_the_same_weights(run: Run, tmp_path: Pa
     models.adopt([])
     with pytest.raises(KeyboardInterrupt):
         run(epochs=5, watch=Watched(cut_at=2))
-    assert not (tmp_path / "models").exists()
+    assert not list((tmp_path / "models").glob("*"))
     assert list((tmp_path / "cache" / "training" / "mine").glob("*/*.checkpoint"))
     assert not list((tmp_path / "cache").rglob("pictures.npy"))
     watch = Watched()
@@ -89,13 +89,13 @@ def test_broken_files_and_copies_are_told_and_harm_nothing(run: Run, shapes: Pat
     shutil.copy(shapes / "disc" / "1.png", shapes / "frame" / "also.png")
     (shapes / "loose.png").write_bytes((shapes / "bar" / "0.png").read_bytes())
     left = run(epochs=2).summary.left_out
-    assert "broken.png: corrupt" in left["could not be loaded"][0]
-    assert [each.rpartition("/")[2] for each in left["are examples of two things at once"]] == [
+    assert "broken.png: corrupt" in left["not readable"][0]
+    assert [each.rpartition("/")[2] for each in left["under two labels at once"]] == [
         "1.png: disc and frame",
         "also.png: disc and frame",
     ]
-    assert left["are the same file as another"][0].endswith("0.png: 2 times")
-    assert "1 files that lie in no label's folder" in left["were passed over"][0]
+    assert left["the same file under several names"][0].endswith("0.png: 2 times")
+    assert left["passed over"][0].endswith("loose.png: lies in no label's folder")
 
 
 def test_what_is_measured_with_is_not_learned_from(run: Run, shapes: Path, tmp_path: Path) -> None:
@@ -107,11 +107,9 @@ def test_what_is_measured_with_is_not_learned_from(run: Run, shapes: Path, tmp_p
     Image.open(shapes / "disc" / "4.png").resize((200, 200)).save(tmp_path / "test" / "disc" / "y.jpg")
     draw(tmp_path / "test" / "star" / "1.png", "frame", 77)
     summary = run(test=tmp_path / "test", epochs=2).summary
-    leaked = summary.left_out["are measured with, and so not learned from"]
+    leaked = summary.left_out["measured with, and so not learned from"]
     assert sorted(uri.rpartition("/")[2] for uri in leaked) == ["3.png", "4.png"]
-    assert summary.left_out["are for measuring, and of labels that were not learned"][0].endswith(
-        "star/1.png"
-    )
+    assert summary.left_out["for measuring, of labels that were not learned"][0].endswith("star/1.png")
     assert (summary.learned + summary.held_out, summary.tested) == (58, 20)
     assert summary.measures.right.of == 20
 
@@ -141,28 +139,62 @@ def test_nothing_to_learn_is_a_clear_error_and_leaves_nothing(
                 Image.open(path).save(path, pnginfo=None, compress_level=seed + 1)
     with pytest.raises(TrainingError, match=said):
         run(folder)
-    assert not (tmp_path / "models").exists()
+    assert not list((tmp_path / "models").glob("*"))
     assert not models.get.__self__._adopted  # type: ignore[attr-defined]
 
 
 def test_labels_that_are_one_word_to_a_search_are_refused(run: Run, shapes: Path) -> None:
     (shapes / "bar").rename(shapes / "Disc-")
-    with pytest.raises(TaxonomyError, match="One word"):
-        run()
+    watch = Watched()
+    with pytest.raises(TrainingError, match="Disc- and disc are one word"):
+        run(watch=watch)
+    assert not [words for words, _ in watch.stages if words != "Loading"]
+
+
+def test_a_half_made_model_is_none(run: Run, tmp_path: Path) -> None:
+    run(epochs=1)
+    (tmp_path / "models" / "mine").rename(tmp_path / "models" / ".unfinished-abc")
+    models.adopt([])
+    assert own.read_all(tmp_path / "models") == []
+    run(epochs=1)
+    assert [spec.name for spec in own.read_all(tmp_path / "models")] == ["mine"]
+
+
+def test_a_vocabulary_that_comes_with_the_program_is_left_alone(run: Run) -> None:
+    with pytest.raises(ModelError, match="would replace all of its tags"):
+        run(vocabulary="imagenet")
+    with pytest.raises(ModelError, match="no name for a vocabulary"):
+        run(vocabulary="a/b")
+
+
+def test_what_cannot_be_read_is_said_where_it_is_all(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "said.csv").write_text("image,label\n" + "".join(f"gone{n}.jpg,a\n" for n in range(9)))
+    with pytest.raises(
+        TrainingError, match="none of the 9 pictures to learn from can be read; the first one"
+    ):
+        run(tmp_path / "said.csv")
+
+
+def test_a_test_with_other_labels_is_none(run: Run, tmp_path: Path) -> None:
+    draw(tmp_path / "test" / "star" / "1.png", "frame", 77)
+    with pytest.raises(TrainingError, match="no picture to measure with"):
+        run(test=tmp_path / "test")
 
 
 def test_several_labels_to_a_picture_from_a_table(run: Run, shapes: Path, tmp_path: Path) -> None:
     lines = ["image;label"]
     for shape in SHAPES:
         for seed in range(20):
-            lines += [f"shapes/{shape}/{seed}.png;{shape}", f"shapes/{shape}/{seed}.png;shape"]
+            lines += [f"shapes/{shape}/{seed}.png;{shape}, a_shape"]
     for seed in range(8):
         draw(tmp_path / "none" / f"{seed}.png", "bar", seed + 50)
         lines.append(f"none/{seed}.png;")
     (tmp_path / "said.csv").write_text("\n".join(lines))
+    with pytest.raises(TrainingError, match="--multi-label"):
+        run(tmp_path / "said.csv")
     trained = run(tmp_path / "said.csv", many=True, epochs=3)
     assert trained.spec.kind == "sigmoid"
-    assert trained.summary.names == ("bar", "disc", "frame", "shape")
+    assert trained.summary.names == ("a shape", "bar", "disc", "frame")
     assert trained.summary.learned + trained.summary.held_out == 68
     assert trained.summary.measures.confusion is None
 
