@@ -55,7 +55,7 @@ def test_the_first_view_is_the_picture_as_it_is(tmp_path: Path) -> None:
     assert not np.array_equal(found[1], found[2])
 
 
-@pytest.mark.parametrize("dies_after", [30, 45])
+@pytest.mark.parametrize("dies_after", [40, 50])
 def test_it_goes_on_where_it_was_cut_off(tmp_path: Path, dies_after: int) -> None:
     (tmp_path / "whole").mkdir()
     (tmp_path / "cut").mkdir()
