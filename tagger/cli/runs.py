@@ -141,8 +141,8 @@ def reindex(
         list[str] | None,
         typer.Option(
             "--where",
-            metavar="TAG",
-            help="Of what is missing only photos that have this tag now; of several, all.",
+            metavar="EXPRESSION",
+            help="Of what is missing only photos that a search finds: 'dog AND NOT wolf'.",
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Of what is missing only so many photos.")] = None,

@@ -28,7 +28,7 @@ Words = Annotated[
 ]
 Where = Annotated[
     list[str] | None,
-    typer.Option("--where", metavar="TAG", help="All photos that have this tag; of several, that have all."),
+    typer.Option("--where", metavar="EXPRESSION", help="All photos that a search finds: 'dog AND NOT wolf'."),
 ]
 Without = Annotated[
     list[str] | None, typer.Option("--not", metavar="TAG", help="With --where: only photos without this tag.")

@@ -172,8 +172,19 @@ def check(ask: Ask, roots: Roots) -> None:
         versions.require(ask.model)
 
 
+def _require_expression(database: Database, ask: Ask) -> None:
+    """Raise :class:`ExpressionError` where it is none, before there is a run that nobody could fill."""
+    if ask.where:
+        with database.reading() as connection:
+            lookup.understood(connection, " ".join(ask.where))
+
+
 def ask_for(database: Database, ask: Ask) -> int:
-    """Open a run, and leave it to be filled by :func:`fill_next`, here or elsewhere; its id."""
+    """Open a run, and leave it to be filled by :func:`fill_next`, here or elsewhere; its id.
+
+    Raises :class:`ExpressionError` for photos that are described by no expression.
+    """
+    _require_expression(database, ask)
     model = versions.register(database, versions.choose(database, ask.model))
     return database.write(lambda connection: _ask_for(connection, ask, model))
 
@@ -219,6 +230,7 @@ def fill(
     cancelled meanwhile.
     """
     check(ask, roots)
+    _require_expression(database, ask)
     model = versions.register(database, versions.choose(database, ask.model))
     stream = iter(stream)
     first = list(islice(stream, NAMED))

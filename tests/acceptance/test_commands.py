@@ -30,6 +30,27 @@ def test_search_knows_other_words_and_exits_like_grep(tagger: Tagger, photos: Pa
     assert "did you mean" in tagger("search", "dogg", code=1)
 
 
+def test_a_search_is_an_expression(tagger: Tagger, photos: Path) -> None:
+    tagger("tag", photos)
+
+    def found(expression: str, *more: str) -> set[str]:
+        return {hit["uri"].rpartition("/")[2] for hit in tagger.json("search", expression, *more)}
+
+    dog, cat, bird, car = "domestic_dog.jpg", "ocelot.jpg", "prairie_falcon.jpg", "vehicle.jpg"
+    assert found("dog OR car") == {dog, car}
+    assert found("animal AND NOT (dog OR feline)") == found("animal -dog -feline") == {bird}
+    assert found("*dog* | felin?") == {dog, cat}
+    assert found("path:trip/* NOT animal") == {car, "denali.webp"}
+    assert found("format:webp OR puppy") == {"denali.webp", dog}
+    assert found("NOT animal size>1KB", "--limit", "1") < {car, "denali.webp"}
+    assert found("animal>=0.9 animal<=1") <= {dog, cat, bird}
+    for text, code in (("dgo", 1), ("dog AND", 2), ("dog>=2", 2), ("taken:soon", 2), ("x" * 30_000, 2)):
+        said = tagger("search", text, code=code)
+        assert "^" in said and len(said) < 500
+    assert tagger.json("confirm", "dog", "--where", "feline OR car") == {"new": 2, "taken_back": 0}
+    assert found("dog=1") == {cat, car}
+
+
 def test_a_search_for_several_tags_and_without_some(tagger: Tagger, photos: Path) -> None:
     tagger("tag", photos)
     dogs = {hit["uri"] for hit in tagger.json("search", "dog")}

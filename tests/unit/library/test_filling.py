@@ -27,6 +27,7 @@ from tagger.library.filling import (
     fill_next,
 )
 from tagger.library.lease import free_dead
+from tagger.search.expression import ExpressionError
 from tagger.sources import OutsideRootsError, Roots
 from tagger.store import ledger, runs
 from tagger.store.ledger import Owner, Role
@@ -215,6 +216,9 @@ def test_what_else_cannot_be_had_is_refused_before_anything_is_written(
     for ask in (replace(REINDEX, what=(What.MISSING,)), replace(REINDEX, outcomes=FAILURES)):
         with pytest.raises(SettingsError, match="TAGGER_ROOTS"):
             fill(sqlite, ask, Roots())
+    for where, said in (("dog AND", "missing at the end"), ("unicorn", "no tag 'unicorn'")):
+        with pytest.raises(ExpressionError, match=said):
+            fill(sqlite, replace(REINDEX, what=(What.MISSING,), where=(where,)), roots)
     assert _rows(sqlite, "SELECT COUNT(*) FROM runs") == [(0,)]
 
 
