@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import sys
 import time
@@ -67,6 +68,7 @@ def search(
     offset: Annotated[int, typer.Option(min=0, help="Leave out so many of the first: another page.")] = 0,
     paths: Annotated[bool, typer.Option("--paths", help="Print the paths alone, one a line.")] = False,
     null: Annotated[bool, typer.Option("--null", "-0", help="Print the paths alone, for xargs -0.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print a table for spreadsheets.")] = False,
     db: DbOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -87,6 +89,10 @@ def search(
     hits = answer.photos
     if as_json:
         print_json([asdict(hit) for hit in hits])
+    elif as_csv:
+        rows = csv.writer(sys.stdout, lineterminator="\n")
+        rows.writerow(["uri", "tag", "confidence", "source", "model"])
+        rows.writerows([hit.uri, hit.tag, hit.confidence, hit.source, hit.model] for hit in hits)
     elif paths or null:
         _print_paths(hits, roots_of(settings), b"\0" if null else b"\n")
     else:

@@ -49,6 +49,9 @@ def test_a_search_is_an_expression(tagger: Tagger, photos: Path) -> None:
         assert "^" in said and len(said) < 500
     assert tagger.json("confirm", "dog", "--where", "feline OR car") == {"new": 2, "taken_back": 0}
     assert found("dog=1") == {cat, car}
+    lines = tagger("search", "dog OR path:denali", "--csv").splitlines()
+    assert lines[0] == "uri,tag,confidence,source,model" and len(lines) == 5
+    assert any(line.endswith("denali.webp,,1.0,,") for line in lines)
 
 
 def test_a_search_for_several_tags_and_without_some(tagger: Tagger, photos: Path) -> None:
