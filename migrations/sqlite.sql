@@ -1,8 +1,19 @@
+CREATE TABLE albums (
+	id INTEGER NOT NULL, 
+	name TEXT NOT NULL, 
+	expression TEXT NOT NULL, 
+	"view" TEXT NOT NULL, 
+	statement TEXT NOT NULL, 
+	made_at DATETIME NOT NULL, 
+	CONSTRAINT pk_albums PRIMARY KEY (id), 
+	CONSTRAINT uq_albums_name UNIQUE (name), 
+	CONSTRAINT uq_albums_view UNIQUE ("view")
+);
 CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL, 
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0005');
+INSERT INTO "alembic_version" VALUES('0006');
 CREATE TABLE class_scores (content_id INTEGER NOT NULL, model_id INTEGER NOT NULL, rank INTEGER NOT NULL, label_index INTEGER NOT NULL, confidence DOUBLE NOT NULL, CONSTRAINT pk_class_scores PRIMARY KEY (content_id, model_id, rank)) WITHOUT ROWID;
 CREATE TABLE contents (
 	id INTEGER NOT NULL, 

@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 import tagger
-from tagger.cli import database, doctor, look, models, runs, tag, thresholds, train, verdicts, worker
+from tagger.cli import albums, database, doctor, look, models, runs, tag, thresholds, train, verdicts, worker
 from tagger.cli.options import DbOption, Globals
 from tagger.cli.output import OutputError, errors, escaped, show_any_character, watch_output
 from tagger.errors import NotFound, TaggerError
@@ -36,6 +36,7 @@ app = typer.Typer(
 )
 app.command("tag")(tag.tag)
 app.command("search")(look.search)
+app.add_typer(albums.app, name="album")
 app.command("show")(look.show)
 app.command("tags")(look.tags)
 app.command("status")(look.status)

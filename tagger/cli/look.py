@@ -48,13 +48,16 @@ WATCH_SECONDS = 2.0
 def search(
     context: typer.Context,
     words: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="EXPRESSION...",
             help="Tags, or other words for them; of several a photo has all. Words that together are a tag "
             "are one: golden retriever.",
         ),
-    ],
+    ] = None,
+    album: Annotated[
+        str | None, typer.Option(help="What an album finds; of these, what the expression finds.")
+    ] = None,
     without: Annotated[
         list[str] | None,
         typer.Option(
@@ -78,13 +81,21 @@ def search(
     `path:holiday/*`, `taken:2018..2020`, `size>5MB`. Of several tags a photo is as sure as of the least sure
     one.
     """
-    from tagger.library import lookup
+    from tagger.library import albums, lookup
     from tagger.search.expression import spelled
 
+    if not words and album is None:
+        raise typer.BadParameter("say what to search for, such as dog", param_hint="EXPRESSION")
     settings = settings_of(context, db)
     with open_library(settings) as database:
+        typed = [] if album is None else [f"({albums.expression_of(database, album)})"]
         answer = lookup.search(
-            database, " ".join(words), without or (), min_confidence=least, limit=limit, offset=offset
+            database,
+            " ".join([*typed, *(words or ())]),
+            without or (),
+            min_confidence=least,
+            limit=limit,
+            offset=offset,
         )
     hits = answer.photos
     if as_json:

@@ -13,8 +13,10 @@ _CONTENT = "(SELECT c.{} FROM contents c WHERE c.id = i.content_id)"
 
 @dataclass(slots=True)
 class Facts:
-    """Conditions with their values, by the names that stand for them in the text."""
+    """Conditions with their values, by the names that stand for them in the text; ``written`` into it
+    instead, where a statement is to be kept."""
 
+    written: bool = False
     values: dict[str, str | float] = field(default_factory=dict)
     _names: dict[Fact, str] = field(default_factory=dict)
 
@@ -44,6 +46,8 @@ class Facts:
         return f"{taken} {fact.comparison} {self._bind(fact, value)}"
 
     def _bind(self, fact: Fact, value: str | float) -> str:
+        if self.written:
+            return literal(value)
         name = self._names.setdefault(fact, f"fact_{len(self._names)}")
         self.values[name] = value
         return f":{name}"
@@ -68,3 +72,8 @@ def _escaped(text: str) -> str:
     """As it stands in a URI, and no wildcard of LIKE's."""
     quoted = quote_path(text).lower()
     return "".join(f"\\{letter}" if letter in "%_\\" else letter for letter in quoted)
+
+
+def literal(value: str | float) -> str:
+    """A value as SQL has it, on both databases: PostgreSQL takes backslashes in plain strings as they are."""
+    return repr(float(value)) if isinstance(value, float) else "'" + value.replace("'", "''") + "'"

@@ -3,13 +3,15 @@ tallies no longer hold, and that remove scores with their contents.
 
 The views are a contract, the same on SQLite and PostgreSQL. They are dropped before and created
 after every migration (SQLite cannot alter a table that a view names), so they always are as this
-module says. ``model_tags``, ``person_tags`` and ``stale_counts`` are steps on the way and not part of
-the contract.
+module says; so are the views of albums, whose statements are rows. ``model_tags``, ``person_tags`` and
+``stale_counts`` are steps on the way and not part of the contract.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, select, text
+
+from tagger.store.schema import AlbumRow
 
 _ONE = "LIMIT 1 OFFSET 0"
 """Ends every EXISTS. Both databases then ask it for one row at a time, by index; without it
@@ -176,8 +178,16 @@ def create_derived(connection: Connection) -> None:
     """Create all views and triggers; the tables are at the newest migration."""
     for name, query in VIEWS.items():
         connection.execute(text(f"CREATE VIEW {name} AS {query}"))
+    for view, statement in connection.execute(select(AlbumRow.view, AlbumRow.statement)).all():
+        create_view(connection, view, statement)
     for name, (table, moment, statement) in _TRIGGERS.items():
         _create_trigger(connection, name, table, moment, statement)
+
+
+def create_view(connection: Connection, name: str, statement: str) -> None:
+    """Create the view of an album."""
+    plain = statement.replace(":", "\\:")  # or what looks like a parameter would be taken for one
+    connection.execute(text(f"CREATE VIEW {name} AS {plain}"))
 
 
 def drop_derived(connection: Connection) -> None:
@@ -187,6 +197,9 @@ def drop_derived(connection: Connection) -> None:
             connection.execute(text(f"DROP TRIGGER IF EXISTS {name}"))
         else:
             connection.execute(text(f"DROP FUNCTION IF EXISTS {name} CASCADE"))
+    if AlbumRow.__tablename__ in inspect(connection).get_table_names():
+        for view in connection.execute(select(AlbumRow.view)).scalars().all():
+            connection.execute(text(f"DROP VIEW IF EXISTS {view}"))
     for name in reversed(VIEWS):
         connection.execute(text(f"DROP VIEW IF EXISTS {name}"))
 

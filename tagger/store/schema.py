@@ -145,6 +145,18 @@ class PromotionRow(Base):
     rolled_back_at: Mapped[datetime | None] = mapped_column(Moment)
 
 
+class AlbumRow(Base):
+    """A search under a name, and the view of what it finds: its name, and the statement behind it."""
+
+    __tablename__ = "albums"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    name: Mapped[str] = mapped_column(Name, unique=True)
+    expression: Mapped[str] = mapped_column(Name)
+    view: Mapped[str] = mapped_column(Name, unique=True)
+    statement: Mapped[str] = mapped_column(Name)
+    made_at: Mapped[datetime] = mapped_column(Moment)
+
+
 class LabelRow(Base):
     """A class of a model, at its index in the network's output."""
 

@@ -49,6 +49,12 @@ def test_a_search_is_an_expression(tagger: Tagger, photos: Path) -> None:
         assert "^" in said and len(said) < 500
     assert tagger.json("confirm", "dog", "--where", "feline OR car") == {"new": 2, "taken_back": 0}
     assert found("dog=1") == {cat, car}
+    assert "album_wild_ones" in tagger("album", "save", "wild ones", "animal NOT dog>=0.99")
+    assert found("path:trip", "--album", "wild ones") == found("(animal NOT dog>=0.99) path:trip")
+    assert [album["name"] for album in tagger.json("album", "list")] == ["wild ones"]
+    assert tagger.rows("SELECT COUNT(*) FROM album_wild_ones") == [(len(found("animal NOT dog>=0.99")),)]
+    tagger("album", "remove", "wild ones")
+    assert "no album" in tagger("search", "--album", "wild ones", code=1)
     lines = tagger("search", "dog OR path:denali", "--csv").splitlines()
     assert lines[0] == "uri,tag,confidence,source,model" and len(lines) == 5
     assert any(line.endswith("denali.webp,,1.0,,") for line in lines)

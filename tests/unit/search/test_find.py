@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 from tagger.search.expression import All, AnyOf, Bound, Comparison, Expression, Fact, Has, Not
 from tagger.search.find import find
 from tagger.search.query import Found, Query
+from tagger.search.view import statement
 from tagger.store import catalog
 from tagger.store.catalog import ModelEntry, TagEntry
 from tagger.store.session import Database
@@ -221,6 +222,10 @@ class Library:
         )
 
 
+def _plain(view: str) -> str:
+    return f"SELECT image_id, confidence FROM ({view}) v".replace(":", "\\:")
+
+
 def judged(expression: Expression, tags: Mapping[str, float], facts: Mapping[str, Any]) -> float | None:
     """How sure a photo is of an expression; None if that is not true. As simple as can be."""
     match expression:
@@ -280,6 +285,9 @@ def test_a_search_finds_what_the_view_holds(database: Database, seed: int) -> No
             for start, most in ((0, 1), (0, 3), (2, 5), (len(found), 2)):
                 page = find(connection, replace(query, limit=most, offset=start))
                 assert page == found[start : start + most], query
+        for query in library.queries()[-8:]:
+            rows = connection.execute(text(_plain(statement(query.expression, connection.dialect.name))))
+            assert dict(rows.all()) == library.expected(replace(query, least=0.0)), query
 
 
 def test_a_tag_that_nobody_knows_is_on_no_photo(database: Database) -> None:

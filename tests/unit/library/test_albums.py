@@ -1,0 +1,69 @@
+"""Albums hold what their searches find, in SQL too."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+
+from tagger.errors import DatabaseError, NotFound, SettingsError
+from tagger.library import albums
+from tagger.search.expression import ExpressionError
+from tagger.store.derived import create_derived, drop_derived
+from tests.unit.store.conftest import Shelf
+
+
+@pytest.fixture
+def photos(shelf: Shelf) -> Shelf:
+    shelf.tag(rex={"animal": 0.9, "dog": 0.8}, tom={"animal": 0.7, "cat": 0.6}, beetle={"car": 0.9})
+    return shelf
+
+
+def _names(shelf: Shelf, view: str) -> dict[str, float]:
+    with shelf.database.reading() as connection:
+        rows = connection.execute(text(f"SELECT uri, confidence FROM {view}")).all()
+    return {uri.rpartition("/")[2].removesuffix(".jpg"): confidence for uri, confidence in rows}
+
+
+def test_a_view_holds_what_the_search_finds_now(photos: Shelf) -> None:
+    album = albums.save(photos.database, "  At  the l\u00e4ke ", "animal NOT dog")
+    assert (album.name, album.view) == ("At the l\u00e4ke", "album_at_the_lake")
+    assert albums.expression_of(photos.database, "At the l\u00e4ke") == "animal AND NOT dog"
+    assert _names(photos, album.view) == {"tom": 0.7}
+    photos.tag(felix={"animal": 0.95, "cat": 0.9})  # the others have vanished
+    assert _names(photos, album.view) == {"felix": 0.95}
+
+
+def test_an_album_is_replaced_and_removed(photos: Shelf) -> None:
+    albums.save(photos.database, "mine", "dog")
+    albums.save(photos.database, "mine", "dog OR path:%BEETLE")
+    albums.save(photos.database, "other", "path:beet* size>0 OR format:'o\"b:c'")
+    assert [album.name for album in albums.listed(photos.database)] == ["mine", "other"]
+    assert _names(photos, "album_mine") == {"rex": 0.8}
+    with pytest.raises(DatabaseError, match="'mine' has the view album_mine"):
+        albums.save(photos.database, "Mine!", "dog")
+    albums.remove(photos.database, "mine")
+    with pytest.raises(NotFound, match="there are other"):
+        albums.remove(photos.database, "mine")
+    with photos.database.reading() as connection, pytest.raises(Exception, match="album_mine"):
+        connection.execute(text("SELECT * FROM album_mine"))
+
+
+def test_views_of_albums_are_there_after_an_upgrade(photos: Shelf) -> None:
+    albums.save(photos.database, "mine", "dog path:*r?x*")
+    with photos.database.writing() as connection:
+        drop_derived(connection)
+        create_derived(connection)
+    assert _names(photos, "album_mine") == {"rex": 0.8}
+
+
+@pytest.mark.parametrize("name", ["", " ", "x" * 101, "a\tb\x07", "\u732b"])
+def test_what_is_no_name_is_refused(photos: Shelf, name: str) -> None:
+    with pytest.raises(SettingsError):
+        albums.save(photos.database, name, "dog")
+
+
+def test_what_is_no_expression_is_no_album(photos: Shelf) -> None:
+    with pytest.raises(ExpressionError):
+        albums.save(photos.database, "mine", "dog AND")
+    with pytest.raises(NotFound, match="tagger album save"):
+        albums.expression_of(photos.database, "mine")
