@@ -268,11 +268,23 @@ def _copied(network: nn.Module) -> dict[str, torch.Tensor]:
 # -- what is learned from -------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Pictures:
+    """N ``rows`` of ``pixels``, uint8 [M, S, S, 3], what is true of them, int8 [N, C], and which are held out
+    of learning, bool [N]."""
+
+    pixels: NDArray[np.uint8]
+    rows: NDArray[np.intp]
+    truth: NDArray[np.int8]
+    held_out: NDArray[np.bool_]
+
+    def taken(self, places: NDArray[np.intp], device: torch.device) -> torch.Tensor:
+        """Some of them on a device: uint8 [B, S, S, 3]."""
+        return torch.from_numpy(self.pixels[self.rows[places]]).to(device)
+
+
 def of_pixels(
-    pixels: NDArray[np.uint8],
-    rows: NDArray[np.intp],
-    truth: NDArray[np.int8],
-    held_out: NDArray[np.bool_],
+    pictures: Pictures,
     preprocessing: Preprocessing,
     kind: Activation,
     vary: Kind,
@@ -283,32 +295,28 @@ def of_pixels(
     still: bool,
     stepped: Callable[[int, int], None],
 ) -> Lesson:
-    """Pictures, varied anew in each epoch: N ``rows`` of ``pixels``, uint8 [M, S, S, 3], their ``truth``,
-    int8 [N, C], and which are ``held_out``, bool [N]. ``stepped`` is told, batch by batch, how many of how
-    many an epoch has seen."""
+    """Pictures, varied anew in each epoch. ``stepped`` is told, batch by batch, how many of how many an epoch
+    has seen."""
     crop = preprocessing.crop
     mean = torch.tensor(preprocessing.mean, device=device).view(1, 3, 1, 1)
     std = torch.tensor(preprocessing.std, device=device).view(1, 3, 1, 1)
-    learned, kept = np.flatnonzero(~held_out), np.flatnonzero(held_out)
-
-    def taken(places: NDArray[np.intp]) -> torch.Tensor:
-        return torch.from_numpy(pixels[rows[places]]).to(device)
+    learned, kept = np.flatnonzero(~pictures.held_out), np.flatnonzero(pictures.held_out)
 
     def pair(shown: torch.Tensor, places: NDArray[np.intp]) -> Pair:
         planes = (shown.permute(0, 3, 1, 2).float() - mean) / std
-        said = torch.from_numpy(truth[places]).float()
+        said = torch.from_numpy(pictures.truth[places]).float()
         return planes.contiguous(memory_format=torch.channels_last), said.to(device)
 
     def batches(epoch: int) -> Iterator[Pair]:
         random = augment.source(schedule.seed, epoch)
         order = learned[torch.randperm(len(learned), generator=random).numpy()]
         for start, places in _pieces(order, schedule.batch):
-            yield pair(augment.varied(taken(places), crop, vary, random), places)
+            yield pair(augment.varied(pictures.taken(places, device), crop, vary, random), places)
             stepped(start + len(places), len(order))
 
     def rest() -> Iterator[Pair]:
         for _, places in _pieces(kept, _EVALUATED):
-            yield pair(augment.middle(taken(places), crop), places)
+            yield pair(augment.middle(pictures.taken(places, device), crop), places)
 
     return Lesson(kind, batches, rest, True, device, half, still)
 

@@ -172,10 +172,9 @@ def _fit_pixels(
         "cuda" if torch.cuda.is_available() and order.equipment.engine != "eager" else "cpu"
     )
     lesson = fitting.of_pixels(
-        material.pixels,
-        material.rows[taught],
-        material.truth[taught],
-        material.held_out[taught],
+        fitting.Pictures(
+            material.pixels, material.rows[taught], material.truth[taught], material.held_out[taught]
+        ),
         spec.preprocessing,
         spec.kind,
         order.manner.vary,

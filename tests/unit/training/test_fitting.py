@@ -34,10 +34,7 @@ def _fit(
     pixels, truth, held_out = _squares(80)
     schedule = Schedule(epochs, patience, rate, 0.01, 16, seed=3)
     lesson = fitting.of_pixels(
-        pixels,
-        np.arange(80),
-        truth,
-        held_out,
+        fitting.Pictures(pixels, np.arange(80), truth, held_out),
         PREPROCESSING,
         "softmax",
         "text",
