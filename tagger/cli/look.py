@@ -81,18 +81,18 @@ def search(
     `path:holiday/*`, `taken:2018..2020`, `size>5MB`. Of several tags a photo is as sure as of the least sure
     one.
     """
-    from tagger.library import albums, lookup
+    from tagger.library import lookup
     from tagger.search.expression import spelled
 
     if not words and album is None:
         raise typer.BadParameter("say what to search for, such as dog", param_hint="EXPRESSION")
     settings = settings_of(context, db)
     with open_library(settings) as database:
-        typed = [] if album is None else [f"({albums.expression_of(database, album)})"]
         answer = lookup.search(
             database,
-            " ".join([*typed, *(words or ())]),
+            " ".join(words or ()),
             without or (),
+            within=album,
             min_confidence=least,
             limit=limit,
             offset=offset,

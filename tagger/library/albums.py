@@ -23,12 +23,14 @@ def save(database: Database, name: str, typed: str) -> Album:
     Raises :class:`ExpressionError`; :class:`SettingsError` for what is no name; and
     :class:`DatabaseError` when another album has its view.
     """
-    name = " ".join(name.split())
+    name = albums.plain(name)
     if not name or len(name) > LONGEST or not name.isprintable():
         raise SettingsError(f"an album's name has 1 to {LONGEST} letters that can be printed")
     with database.writing() as connection:
         expression = lookup.understood(connection, typed)
         album = Album(name, spelled(expression), view_of(name))
+        if lookup.understood(connection, album.expression) != expression:
+            raise SettingsError(f"this search cannot be kept, for it would read {album.expression}")
         albums.save(
             connection, album, statement(expression, "sqlite" if database.is_sqlite else "postgresql")
         )
@@ -51,12 +53,6 @@ def listed(database: Database) -> list[Album]:
     """All of them, by name."""
     with database.reading() as connection:
         return albums.listed(connection)
-
-
-def expression_of(database: Database, name: str) -> str:
-    """What an album searches for; raises :class:`NotFound`."""
-    with database.reading() as connection:
-        return albums.find(connection, name).expression
 
 
 def remove(database: Database, name: str) -> None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from tagger.errors import NotFound, SourceError
-from tagger.search.expression import All, Expression, Not
+from tagger.search.expression import All, Expression, ExpressionError, Not, leaves
 from tagger.search.find import find
 from tagger.search.meaning import resolved
 from tagger.search.query import Found, Query
 from tagger.sources import OutsideRootsError, Roots
-from tagger.store import catalog, queries
+from tagger.store import albums, catalog, queries
 from tagger.store.queries import Hit, ImageReport, LibraryStatus, TagUse
 from tagger.store.session import Database
 from tagger.taxonomy import load_taxonomy
@@ -45,11 +44,13 @@ def search(
     typed: str,
     without: Sequence[str] = (),
     *,
+    within: str | None = None,
     min_confidence: float = 0.0,
     limit: int | None = None,
     offset: int = 0,
 ) -> Answer:
-    """Photos of which an expression is true (see :mod:`tagger.search.grammar`) and none of ``without``.
+    """Photos of which an expression is true (see :mod:`tagger.search.grammar`) and none of ``without``; only
+    those of the album ``within``, of which all if nothing is typed.
 
     Tags go by their names, or by other words for them; words that together are a tag are taken for that:
     golden retriever.
@@ -58,9 +59,10 @@ def search(
     """
     with database.reading() as connection:
         catalog.require_models(connection)
-        expression = understood(connection, typed)
-        if without:
-            expression = All((expression, *(Not(understood(connection, one)) for one in without)))
+        parts = [] if within is None else [understood(connection, albums.find(connection, within).expression)]
+        parts += [understood(connection, typed)] if typed or not parts else []
+        parts += [Not(understood(connection, one)) for one in without]
+        expression = parts[0] if len(parts) == 1 else All(tuple(parts))
         return Answer(expression, find(connection, Query(expression, min_confidence, limit, offset)))
 
 
@@ -68,7 +70,12 @@ def understood(connection: Connection, typed: str) -> Expression:
     """An expression with the tags that its names mean; raises :class:`ExpressionError`."""
     from tagger.search import grammar  # most commands search for nothing
 
-    return resolved(grammar.parse(typed), typed, _Words(connection))
+    expression = resolved(grammar.parse(typed), typed, _Words(connection))
+    if (number := sum(1 for _ in leaves(expression))) > grammar.MOST:
+        raise ExpressionError(
+            f"that comes to {number} tags and filters: {grammar.MOST} at most", typed, 0, len(typed)
+        )
+    return expression
 
 
 class _Words:
@@ -82,15 +89,29 @@ class _Words:
         return catalog.resolve_tag(self._connection, name) or load_taxonomy().resolve(name)
 
     def alike(self, pattern: str, *, topmost: bool) -> list[str]:
-        like = re.compile("".join(_WILD.get(letter, re.escape(letter)) for letter in pattern.lower()))
-        names = [name for name in catalog.tag_names(self._connection) if like.fullmatch(name)]
+        names = [name for name in catalog.tag_names(self._connection) if _fits(pattern.lower(), name)]
         return catalog.topmost(self._connection, names) if topmost else names
 
     def unknown(self, name: str) -> str:
         return unknown_tag(name)
 
 
-_WILD: Final = {"*": ".*", "?": "."}
+def _fits(pattern: str, name: str) -> bool:
+    """Whether a name is as ``*`` and ``?`` say; in time that grows with their lengths, whatever they are."""
+    at = place = 0
+    star, back = -1, 0
+    while place < len(name):
+        if at < len(pattern) and pattern[at] == "*":
+            star, back = at, place
+            at += 1
+        elif at < len(pattern) and pattern[at] in ("?", name[place]):
+            at, place = at + 1, place + 1
+        elif star >= 0:  # let the last star have one letter more
+            back += 1
+            at, place = star + 1, back
+        else:
+            return False
+    return not pattern[at:].strip("*")
 
 
 def tags_meant(connection: Connection, words: Sequence[str]) -> Iterator[str]:

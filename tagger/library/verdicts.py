@@ -143,6 +143,8 @@ def _tag(connection: Connection, name: str, new_tags: bool | None = None) -> int
 
 def _own_word(name: str) -> str:
     word = " ".join(name.lower().split())
+    if word in ("and", "or", "not"):
+        raise NotFound(f"{word} cannot be a tag: it has a meaning in searches")
     if not word or len(word) > LONGEST or not word.isprintable():
         raise NotFound(
             f"{printable(name[:LONGEST].encode(errors='replace').decode())!r} cannot be a tag: "

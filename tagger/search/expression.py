@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import eq, ge, gt, le, lt
-from typing import Final, Literal
+from typing import Final, Literal, get_args
+from unicodedata import combining, east_asian_width
 
 from tagger.errors import NotFound, TaggerError
 
@@ -20,14 +21,27 @@ Field = Literal["path", "taken", "size", "width", "height", "format"]
 _COMPARE: Final = {"<": lt, "<=": le, "=": eq, ">=": ge, ">": gt}
 
 
+SHOWN: Final = 70
+"""Letters of a search around a fault."""
+_SPACES: Final = {ord(letter): " " for letter in "\t\n\r\v\f\x85\u2028\u2029"}
+
+
+def _width(text: str) -> int:
+    """The columns that a terminal takes for it."""
+    return sum(0 if combining(letter) else 1 + (east_asian_width(letter) in "WF") for letter in text)
+
+
 class ExpressionError(TaggerError):
     """A search that cannot be understood; it shows the place in the text."""
 
     def __init__(self, message: str, text: str, start: int, end: int) -> None:
-        shown = " ".join(text.splitlines())
-        mark = " " * start + "^" * max(1, min(end, len(shown)) - start)
-        super().__init__(f"{message}\n  {shown}\n  {mark}")
         self.start, self.end = start, end
+        first = max(0, start - SHOWN // 2)
+        before, marked, after = text[first:start], text[start:end][:SHOWN], text[end:][: SHOWN // 2]
+        shown = f"{'...' if first else ''}{before}{marked}{after}"
+        blank = " " * (_width(before) + (3 if first else 0))
+        line = shown.translate(_SPACES)
+        super().__init__(f"{message}\n  {line}\n  {blank}{'^' * max(1, _width(marked))}")
 
 
 class UnknownTagError(ExpressionError, NotFound):
@@ -167,7 +181,7 @@ def _bound(bound: Bound | None) -> str:
 
 
 def _quoted(text: str, *, always: bool = True) -> str:
-    plain = text.isalnum() and text not in ("AND", "OR", "NOT")
+    plain = text.isalnum() and text not in ("AND", "OR", "NOT") and text.lower() not in get_args(Field)
     if plain or (not always and not any(letter in text for letter in " \t()\"'")):
         return text
-    return f"'{text}'" if '"' in text else f'"{text}"'
+    return '"' + text.replace('"', '""') + '"'

@@ -54,10 +54,10 @@ class Facts:
 
 
 def _like(pattern: str) -> str:
-    """A pattern for LIKE over a URI in lower case. Without ``*`` and ``?`` the text may stand anywhere in it;
-    with them it goes from a folder's or file's beginning to the end."""
+    """A pattern for LIKE over a URI in lower case. Without ``*`` and ``?`` the text may stand anywhere in the
+    path; with them it goes from a folder's or file's beginning to the end."""
     if not any(letter in pattern for letter in "*?"):
-        return f"%{_escaped(pattern)}%"
+        return f"%://%{_escaped(pattern)}%"
     parts = []
     start = 0
     for place, letter in enumerate(pattern):

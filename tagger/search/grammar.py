@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import datetime
 from functools import cache
 from importlib import resources
 from typing import Any, Final, cast
@@ -27,11 +27,15 @@ from tagger.search.expression import (
 
 LONGEST: Final = 20_000
 """Letters of an expression: some thousand tags."""
+LONGEST_VALUE: Final = 300
+"""Letters of what a filter is compared with."""
 DEEPEST: Final = 100
 """Brackets within brackets."""
-MOST: Final = 200
+MOST: Final = 60
 """Tags and filters of an expression."""
 
+_BRACKET: Final = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'|[()]")
+"""A bracket, or something quoted, in which there are none."""
 _UNITS: Final = {"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 _SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)")
 _MOMENT: Final = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d(:\d\d(:\d\d)?)?)?)?)?")
@@ -52,10 +56,15 @@ def parse(text: str) -> Expression:
         return cast("Expression", _Builder(text).transform(tree))
     except VisitError as fault:
         raise fault.orig_exc from None
+    except RecursionError:
+        raise ExpressionError("too many NOTs of each other", text, 0, len(text)) from None
     except UnexpectedInput as fault:
         raise _explained(text, fault) from None
 
 
+_FORMATS: Final = {"JPG": "JPEG", "HEIC": "HEIF", "TIF": "TIFF"}
+_FIRST: Final = "0001-01-01T00:00:00"
+"""What is not said of a moment."""
 _EXAMPLES: Final = {
     "path": "path:holiday/* or path:*.png",
     "format": "format:jpeg",
@@ -68,11 +77,11 @@ _EXAMPLES: Final = {
 
 def _check_depth(text: str) -> None:
     deep = 0
-    for place, letter in enumerate(text):
-        deep += (letter == "(") - (letter == ")")
+    for match in _BRACKET.finditer(text):
+        deep += (match[0] == "(") - (match[0] == ")")
         if deep > DEEPEST:
             raise ExpressionError(
-                f"more than {DEEPEST} brackets within each other", text[:60], place, place + 1
+                f"more than {DEEPEST} brackets within each other", text, match.start(), match.end()
             )
 
 
@@ -89,7 +98,7 @@ class _Builder(Transformer[Token, Any]):
     def __init__(self, text: str) -> None:
         super().__init__()
         self._text = text
-        self._parts = 0
+        self._parts = self._nots = 0
 
     def start(self, children: list[Any]) -> Expression:
         """The whole."""
@@ -117,6 +126,9 @@ class _Builder(Transformer[Token, Any]):
 
     def inverse(self, children: list[Any]) -> Expression:
         """NOT and what it is of."""
+        self._nots += 1
+        if self._nots > DEEPEST:
+            raise self._wrong(f"more than {DEEPEST} times NOT", children[0])
         return Not(_plain(children[-1]))
 
     def group(self, children: list[Any]) -> _Group:
@@ -129,7 +141,7 @@ class _Builder(Transformer[Token, Any]):
         self._count(token)
         text, quoted = str(token), token.type == "QUOTED"
         if quoted:
-            text = text[1:-1]
+            text = _unquoted(text)
         start, end = _place(token)
         if not text.strip():
             raise ExpressionError("an empty name is no tag", self._text, start, end)
@@ -141,7 +153,9 @@ class _Builder(Transformer[Token, Any]):
         token, value = children
         self._count(token)
         name, comparison = re.match(r"(\w+)\s*(\W+)", str(token)).groups()  # type: ignore[union-attr]
-        typed = str(value)[1:-1] if str(value)[:1] in "\"'" else str(value)
+        typed = _unquoted(str(value))
+        if len(typed) > LONGEST_VALUE:
+            raise self._wrong(f"a value has {LONGEST_VALUE} letters at most", value)
         field = cast("Field", name.lower())
         return self._fact(field, "=" if comparison == ":" else cast("Comparison", comparison), typed, value)
 
@@ -155,7 +169,7 @@ class _Builder(Transformer[Token, Any]):
         if field in ("path", "format"):
             if comparison != "=" or not typed:
                 raise self._wrong(f"{field} goes with a colon and a value: {_EXAMPLES[field]}", token)
-            return Fact(field, "=", typed)
+            return Fact(field, "=", _FORMATS.get(typed.upper(), typed) if field == "format" else typed)
         if field == "taken":
             return Fact(field, comparison, self._moment(typed, token))
         return Fact(field, comparison, self._number(field, typed, token))
@@ -164,8 +178,7 @@ class _Builder(Transformer[Token, Any]):
         try:
             if not _MOMENT.fullmatch(typed):
                 raise ValueError
-            year, month, day = (int(part) for part in f"{typed[:10]}-01-01".split("-")[:3])
-            date(year, month, day)
+            datetime.fromisoformat(typed + _FIRST[len(typed) :])
         except ValueError:
             raise self._wrong(f"{typed!r} is no time: {_EXAMPLES['taken']}", token) from None
         return typed
@@ -173,7 +186,7 @@ class _Builder(Transformer[Token, Any]):
     def _number(self, field: Field, typed: str, token: Token) -> float:
         found = _SIZE.fullmatch(typed)
         unit = _UNITS.get(found[2].upper()) if found else None
-        if found is None or unit is None or (found[2] and field != "size"):
+        if found is None or unit is None or (found[2] and field != "size") or len(found[1]) > 18:
             raise self._wrong(f"{typed!r} is no {field}: {_EXAMPLES[field]}", token)
         return float(found[1]) * unit
 
@@ -194,6 +207,12 @@ class _Builder(Transformer[Token, Any]):
 
     def _wrong(self, message: str, token: Token) -> ExpressionError:
         return ExpressionError(message, self._text, *_place(token))
+
+
+def _unquoted(text: str) -> str:
+    """Without its quotation marks, of which two stand for one."""
+    mark = text[:1]
+    return text[1:-1].replace(mark * 2, mark) if mark in ("'", '"') else text
 
 
 class _Group:
@@ -250,7 +269,7 @@ def _unexpected(what: str) -> str:
 def _unclosed(text: str) -> int | None:
     """Where the innermost bracket was opened that is not closed."""
     opened: list[int] = []
-    for match in re.finditer(r"\"[^\"\n]*\"|'[^'\n]*'|[()]", text):
+    for match in _BRACKET.finditer(text):
         if match[0] == "(":
             opened.append(match.start())
         elif match[0] == ")" and opened:

@@ -18,7 +18,7 @@ from tagger.search.expression import (
     Word,
 )
 
-MOST_ALIKE: Final = 50
+MOST_ALIKE: Final = 30
 """Tags, none above another, that a pattern may stand for."""
 
 

@@ -41,7 +41,7 @@ def walk(bearings: Bearings, asked: Asked, source: Walk, model: Live, least: flo
         f"WHERE i.content_id = s.content_id AND s.tag_id = {first.id} AND s.model_id = {model.id} "
         f"AND s.confidence >= {lowest!r}{_narrowed(bearings, source, model, least)} "
         f"AND i.vanished_at IS NULL{asked.facts.all_of(source.facts)}{unsaid} AND NOT {_rejected(first)} "
-        f"AND {_holds(first, model, limits)}{surest} ORDER BY s.confidence DESC, s.content_id DESC"
+        f"AND {_holds(first, model, limits)}{surest} ORDER BY s.confidence DESC, s.content_id DESC, i.id DESC"
     )
 
 

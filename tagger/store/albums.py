@@ -21,6 +21,11 @@ class Album:
     view: str
 
 
+def plain(name: str) -> str:
+    """A name with single blanks."""
+    return " ".join(name.split())
+
+
 def save(connection: Connection, album: Album, statement: str) -> None:
     """Keep an album, instead of one of the same name; ``statement`` is that of its view.
 
@@ -56,7 +61,7 @@ def find(connection: Connection, name: str) -> Album:
     """The album of that name; raises :class:`NotFound`, naming those that there are."""
     known = listed(connection)
     for album in known:
-        if album.name == name:
+        if album.name == plain(name):
             return album
     names = ", ".join(album.name for album in known[:10]) or "none yet; `tagger album save` makes one"
     raise NotFound(f"there is no album {name!r}: there are {names}")
@@ -64,8 +69,7 @@ def find(connection: Connection, name: str) -> Album:
 
 def remove(connection: Connection, name: str) -> None:
     """Remove an album and its view; raises :class:`NotFound`."""
-    find(connection, name)
-    _drop(connection, name)
+    _drop(connection, find(connection, name).name)
 
 
 def _drop(connection: Connection, name: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from tagger.errors import DatabaseError, NotFound, SettingsError
-from tagger.library import albums
+from tagger.library import albums, lookup
 from tagger.search.expression import ExpressionError
 from tagger.store.derived import create_derived, drop_derived
 from tests.unit.store.conftest import Shelf
@@ -27,10 +27,24 @@ def _names(shelf: Shelf, view: str) -> dict[str, float]:
 def test_a_view_holds_what_the_search_finds_now(photos: Shelf) -> None:
     album = albums.save(photos.database, "  At  the l\u00e4ke ", "animal NOT dog")
     assert (album.name, album.view) == ("At the l\u00e4ke", "album_at_the_lake")
-    assert albums.expression_of(photos.database, "At the l\u00e4ke") == "animal AND NOT dog"
+    assert album.expression == "animal AND NOT dog"
     assert _names(photos, album.view) == {"tom": 0.7}
     photos.tag(felix={"animal": 0.95, "cat": 0.9})  # the others have vanished
     assert _names(photos, album.view) == {"felix": 0.95}
+
+
+def test_what_is_typed_is_searched_for_within_the_album(photos: Shelf) -> None:
+    albums.save(photos.database, "pets", "dog OR cat")
+
+    def found(typed: str) -> set[str]:
+        answer = lookup.search(photos.database, typed, within=" pets\n")
+        return {photo.uri.rpartition("/")[2].removesuffix(".jpg") for photo in answer.photos}
+
+    assert found("") == {"rex", "tom"}
+    assert found("cat OR car") == {"tom"}
+    with pytest.raises(ExpressionError) as fault:
+        found("cat OR")
+    assert fault.value.start == 6
 
 
 def test_an_album_is_replaced_and_removed(photos: Shelf) -> None:
@@ -66,4 +80,4 @@ def test_what_is_no_expression_is_no_album(photos: Shelf) -> None:
     with pytest.raises(ExpressionError):
         albums.save(photos.database, "mine", "dog AND")
     with pytest.raises(NotFound, match="tagger album save"):
-        albums.expression_of(photos.database, "mine")
+        lookup.search(photos.database, "", within="mine")
