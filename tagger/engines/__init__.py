@@ -6,7 +6,7 @@ Importing this package imports neither torch nor OpenVINO.
 from __future__ import annotations
 
 from tagger.engines.memory import GpuMemory, gpu_memory
-from tagger.engines.protocol import Engine, Prediction, activate
+from tagger.engines.protocol import Engine, Prediction, activate, confidences
 from tagger.engines.select import Device, describe_devices, select_engine, selects_openvino
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "GpuMemory",
     "Prediction",
     "activate",
+    "confidences",
     "describe_devices",
     "gpu_memory",
     "select_engine",

@@ -109,9 +109,16 @@ def activate(
     """
     if not np.isfinite(prediction.logits).all():
         raise EngineError("The network gave numbers that are not finite; try the precision f32.")
-    scaled = prediction.logits.astype(np.float64) / temperature
-    probabilities = _softmax(scaled) if kind == "softmax" else _sigmoid(scaled)
-    return Scores(ids, probabilities.astype(np.float32), prediction.features)
+    found = confidences(prediction.logits, kind, temperature)
+    return Scores(ids, found.astype(np.float32), prediction.features)
+
+
+def confidences(
+    logits: NDArray[np.float32], kind: Literal["softmax", "sigmoid"], temperature: float
+) -> NDArray[np.float64]:
+    """What logits come to, before they are rounded: float32 [B, C] to float64 [B, C]."""
+    scaled = logits.astype(np.float64) / temperature
+    return _softmax(scaled) if kind == "softmax" else _sigmoid(scaled)
 
 
 def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

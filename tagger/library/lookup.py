@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tagger.errors import NotFound, SourceError
 from tagger.search.expression import All, Expression, ExpressionError, Not, leaves
 from tagger.search.find import find
-from tagger.search.meaning import resolved
+from tagger.search.meaning import longest, resolved
 from tagger.search.query import Found, Query
 from tagger.sources import OutsideRootsError, Roots
 from tagger.store import albums, catalog, queries
@@ -118,17 +118,12 @@ def tags_meant(connection: Connection, words: Sequence[str]) -> Iterator[str]:
     """The tags that words mean, the longest runs of them first; raises :class:`NotFound`."""
     rest = list(words)
     while rest:
-        length, tag = _longest(connection, rest)
+        found = longest(rest, _Words(connection))
+        if found is None:
+            raise NotFound(unknown_tag(" ".join(rest)))
+        length, tag = found
         yield tag
         del rest[:length]
-
-
-def _longest(connection: Connection, words: Sequence[str]) -> tuple[int, str]:
-    for length in range(len(words), 0, -1):
-        tag = _Words(connection).tag(" ".join(words[:length]))
-        if tag is not None:
-            return length, tag
-    raise NotFound(unknown_tag(words[0] if len(words) == 1 else " ".join(words)))
 
 
 def tags(database: Database) -> list[TagUse]:

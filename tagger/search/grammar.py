@@ -26,18 +26,29 @@ from tagger.search.expression import (
 )
 
 LONGEST: Final = 20_000
-"""Letters of an expression: some thousand tags."""
+"""Letters of an expression."""
 LONGEST_VALUE: Final = 300
 """Letters of what a filter is compared with."""
 DEEPEST: Final = 100
-"""Brackets within brackets."""
+"""Brackets within brackets, and NOTs."""
 MOST: Final = 60
-"""Tags and filters of an expression."""
+"""Tags and filters of an expression: an OR of so many takes a second."""
 
 _BRACKET: Final = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'|[()]")
 """A bracket, or something quoted, in which there are none."""
 _UNITS: Final = {"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 _SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)")
+_FORMATS: Final = {"JPG": "JPEG", "HEIC": "HEIF", "TIF": "TIFF"}
+_FIRST: Final = "0001-01-01T00:00:00"
+"""What is not said of a moment."""
+_EXAMPLES: Final = {
+    "path": "path:holiday/* or path:*.png",
+    "format": "format:jpeg",
+    "taken": "taken:2019-07, taken>=2019-07-20, taken:2018..2020",
+    "size": "size>5MB",
+    "width": "width>=4000",
+    "height": "height<1000",
+}
 _MOMENT: Final = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d(:\d\d(:\d\d)?)?)?)?)?")
 
 
@@ -60,19 +71,6 @@ def parse(text: str) -> Expression:
         raise ExpressionError("too many NOTs of each other", text, 0, len(text)) from None
     except UnexpectedInput as fault:
         raise _explained(text, fault) from None
-
-
-_FORMATS: Final = {"JPG": "JPEG", "HEIC": "HEIF", "TIF": "TIFF"}
-_FIRST: Final = "0001-01-01T00:00:00"
-"""What is not said of a moment."""
-_EXAMPLES: Final = {
-    "path": "path:holiday/* or path:*.png",
-    "format": "format:jpeg",
-    "taken": "taken:2019-07, taken>=2019-07-20, taken:2018..2020",
-    "size": "size>5MB",
-    "width": "width>=4000",
-    "height": "height<1000",
-}
 
 
 def _check_depth(text: str) -> None:

@@ -63,6 +63,15 @@ def _tags(named: Named, text: str, words: Dictionary) -> Iterator[Expression]:
         yield Has(name, bound) if name else _alike(some[0], text, bound, words)
 
 
+def longest(rest: Sequence[str], words: Dictionary) -> tuple[int, str] | None:
+    """How many words, from the first on, are one tag, and which."""
+    for length in range(len(rest), 0, -1):
+        tag = words.tag(" ".join(rest[:length]))
+        if tag is not None:
+            return length, tag
+    return None
+
+
 def _longest(rest: Sequence[Word], text: str, words: Dictionary) -> tuple[int, str | None]:
     """How many of the words are one tag, and which; None for a pattern."""
     if rest[0].is_pattern:
@@ -70,10 +79,9 @@ def _longest(rest: Sequence[Word], text: str, words: Dictionary) -> tuple[int, s
     plain = 1
     while not rest[0].quoted and plain < len(rest) and not (rest[plain].quoted or rest[plain].is_pattern):
         plain += 1
-    for length in range(plain, 0, -1):
-        tag = words.tag(" ".join(word.text for word in rest[:length]))
-        if tag is not None:
-            return length, tag
+    found = longest([word.text for word in rest[:plain]], words)
+    if found is not None:
+        return found
     first = rest[0]
     if first.text.upper() in ("AND", "OR", "NOT"):
         raise ExpressionError(f"write {first.text.upper()} in capitals", text, first.start, first.end)

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tagger.engines import confidences
 from tagger.models.spec import Activation
 from tagger.values import Case
 
@@ -21,16 +22,6 @@ DRAWN: Final = 20_000
 _COLDEST, _HOTTEST = 0.05, 20.0
 _GOLDEN: Final = (5**0.5 - 1) / 2
 _LIKELY: Final = math.log(2)
-
-
-def confidences(logits: NDArray[np.float32], kind: Activation, temperature: float) -> NDArray[np.float64]:
-    """What a model would say: float [N, C] to float64 [N, C]."""
-    scaled = logits.astype(np.float64) / temperature
-    if kind == "sigmoid":
-        return 0.5 * (1.0 + np.tanh(0.5 * scaled))
-    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    found: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
-    return found
 
 
 def log_loss(logits: NDArray[np.float32], truth: NDArray[np.int8], kind: Activation, t: float) -> float:

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tagger import models
+from tagger.engines import confidences
 from tagger.errors import WeightsError
 from tagger.loading import PillowLoader
 from tagger.models import ModelSpec, weights
@@ -57,9 +58,9 @@ def _is_here(spec: ModelSpec) -> bool:
 
 def _table(spec: ModelSpec, logits: NDArray[np.float32], truth: NDArray[np.int8]) -> Table:
     fitted = calibration.temperature(logits, truth, "softmax")
-    raw = calibration.confidences(logits, "softmax", 1.0)
+    raw = confidences(logits, "softmax", 1.0)
     crossed = calibration.cross_fitted(logits, truth, "softmax")
-    shipped = calibration.confidences(logits, "softmax", spec.temperature)
+    shipped = confidences(logits, "softmax", spec.temperature)
     title = (
         f"{spec.name}, {len(truth)} photos: temperature {fitted} by all of them, {spec.temperature} shipped"
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tagger.engines import Engine, processor, select_engine
+from tagger.engines import Engine, confidences, processor, select_engine
 from tagger.library.convert import key_of, network_of
 from tagger.library.training.material import Material
 from tagger.library.training.order import Course, Half, Manner, Order, Watch
@@ -135,7 +135,7 @@ def _doubts(
     """What last layers say of pictures that these did not learn from, part by part: float64 [N, C]."""
     import torch
 
-    from tagger.training import calibration, fitting
+    from tagger.training import fitting
 
     part = np.random.default_rng(manner.seed).permutation(len(truth)) % FOLDS
     found = np.zeros(truth.shape, np.float64)
@@ -148,7 +148,7 @@ def _doubts(
         )
         with torch.inference_mode():
             said = layer(torch.from_numpy(seen[0, out]).float()).numpy()
-        found[out] = calibration.confidences(said, manner.kind, 1.0)
+        found[out] = confidences(said, manner.kind, 1.0)
         watch.advanced(fold + 1)
     return found
 

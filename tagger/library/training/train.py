@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagger import models
+from tagger.engines import confidences
 from tagger.errors import ModelError, TrainingError
 from tagger.library import versions
 from tagger.library.training import learning, material
@@ -153,10 +154,10 @@ def _judged(logits: NDArray[np.float32], gathered: Material, spec: ModelSpec) ->
     shown = gathered.measured[rest]
     fitting = ~shown if gathered.tested.any() else shown
     temperature = calibration.temperature(logits[fitting], truth[fitting], kind)
-    final = calibration.confidences(logits[shown], kind, temperature)
+    final = confidences(logits[shown], kind, temperature)
     # What the temperature is fitted to cannot tell how good it is.
     after = final if gathered.tested.any() else calibration.cross_fitted(logits[shown], truth[shown], kind)
-    before = calibration.confidences(logits[shown], kind, 1.0)
+    before = confidences(logits[shown], kind, 1.0)
     found = measure(before, after, truth[shown], gathered.names, kind)
     return _Judged(temperature, rest[shown], final, truth[shown], found)
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagger.engines import confidences
 from tagger.training import calibration
 from tagger.training.calibration import lowest_threshold
 from tagger.values import Case
@@ -16,7 +17,7 @@ def _drawn(t: float, count: int = 4000, classes: int = 5) -> tuple[np.ndarray, n
     """Logits that are ``t`` times too large, and truth drawn from what they should say."""
     random = np.random.default_rng(0)
     right = random.normal(0, 2, (count, classes))
-    sure = calibration.confidences(right.astype(np.float32), "softmax", 1.0)
+    sure = confidences(right.astype(np.float32), "softmax", 1.0)
     labels = (sure.cumsum(axis=1) < random.random((count, 1))).sum(axis=1).clip(0, classes - 1)
     return (t * right).astype(np.float32), np.eye(classes, dtype=np.int8)[labels]
 
@@ -26,7 +27,7 @@ def test_the_temperature_is_found_and_takes_the_error_away(t: float) -> None:
     logits, truth = _drawn(t)
     found = calibration.temperature(logits, truth, "softmax")
     assert found == pytest.approx(t, rel=0.06)
-    sure = calibration.confidences(logits, "softmax", found)
+    sure = confidences(logits, "softmax", found)
     right = sure.argmax(axis=1) == truth.argmax(axis=1)
     assert calibration.calibration_error(sure.max(axis=1), right) < 0.025
 
@@ -53,7 +54,7 @@ def test_cross_fitting_gives_each_half_the_other_ones_temperature() -> None:
     sure = calibration.cross_fitted(logits, truth, "softmax")
     half = np.random.default_rng(0).permutation(400) % 2
     other = calibration.temperature(logits[half == 1], truth[half == 1], "softmax")
-    assert np.allclose(sure[half == 0], calibration.confidences(logits[half == 0], "softmax", other))
+    assert np.allclose(sure[half == 0], confidences(logits[half == 0], "softmax", other))
 
 
 def test_the_error_is_what_a_hand_computes() -> None:
