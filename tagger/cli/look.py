@@ -90,7 +90,7 @@ def search(
     with open_library(settings) as database:
         answer = lookup.search(
             database,
-            " ".join(words or ()),
+            " ".join(words) if words else None,
             without or (),
             within=album,
             min_confidence=least,

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagger.errors import NotFound, SourceError
+from tagger.search import completion
+from tagger.search.completion import Completion
 from tagger.search.expression import All, Expression, ExpressionError, Not, leaves
+from tagger.search.facets import Facets, count
 from tagger.search.find import find
 from tagger.search.meaning import longest, resolved
-from tagger.search.query import Found, Query
+from tagger.search.query import Found, Place, Query
 from tagger.sources import OutsideRootsError, Roots
 from tagger.store import albums, catalog, queries
 from tagger.store.queries import Hit, ImageReport, LibraryStatus, TagUse
@@ -33,37 +36,61 @@ class Photo:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a search came to: how it was understood, and the photos, surest first."""
+    """What a search came to: how it was understood, and the photos, surest first; ``next`` is the place to go
+    on behind, if there are more."""
 
     expression: Expression
     photos: list[Found]
+    next: Place | None
 
 
 def search(
     database: Database,
-    typed: str,
+    typed: str | None,
     without: Sequence[str] = (),
     *,
     within: str | None = None,
     min_confidence: float = 0.0,
     limit: int | None = None,
     offset: int = 0,
+    after: Place | None = None,
 ) -> Answer:
     """Photos of which an expression is true (see :mod:`tagger.search.grammar`) and none of ``without``; only
-    those of the album ``within``, of which all if nothing is typed.
+    those of the album ``within``. None is true of all photos; nothing but blanks is no expression.
 
     Tags go by their names, or by other words for them; words that together are a tag are taken for that:
-    golden retriever.
+    golden retriever. The page begins behind the place ``after`` of an earlier one.
 
     Raises :class:`ExpressionError` for what is no expression or names no tag, showing the place.
     """
     with database.reading() as connection:
-        catalog.require_models(connection)
-        parts = [] if within is None else [understood(connection, albums.find(connection, within).expression)]
-        parts += [understood(connection, typed)] if typed or not parts else []
-        parts += [Not(understood(connection, one)) for one in without]
-        expression = parts[0] if len(parts) == 1 else All(tuple(parts))
-        return Answer(expression, find(connection, Query(expression, min_confidence, limit, offset)))
+        expression = _asked(connection, typed, without, within)
+        page = find(connection, Query(expression, min_confidence, limit, offset, after))
+        return Answer(expression, page.photos, page.next)
+
+
+def facets(
+    database: Database, typed: str | None, *, within: str | None = None, min_confidence: float = 0.0
+) -> Facets:
+    """The tags of the photos that a search finds; asked and raising as :func:`search`."""
+    with database.reading() as connection:
+        return count(connection, _asked(connection, typed, (), within), min_confidence)
+
+
+def complete(database: Database, typed: str, at: int, limit: int = 8) -> list[Completion]:
+    """The tags that may be meant by what stands before the ``at``-th letter, the likeliest first."""
+    with database.reading() as connection:
+        return completion.complete(connection, typed, at, limit)
+
+
+def _asked(
+    connection: Connection, typed: str | None, without: Sequence[str], within: str | None
+) -> Expression:
+    catalog.require_models(connection)
+    parts = [] if within is None else [understood(connection, albums.find(connection, within).expression)]
+    parts += [] if typed is None else [understood(connection, typed)]
+    parts += [Not(understood(connection, one)) for one in without]
+    return parts[0] if len(parts) == 1 else All(tuple(parts))
 
 
 def understood(connection: Connection, typed: str) -> Expression:

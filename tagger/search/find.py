@@ -2,8 +2,9 @@
 
 Of tags that a photo must all have it is as sure as of the least sure one, of tags that will do each as of the
 surest. Whoever comes later from a source is no surer than the photo at hand, so once there are enough that
-are as sure as this one, none better comes. Among equals what a person confirmed is first, then what comes
-first: of one tag the newer photo.
+are as sure as this one, none better comes. Among equals what a person confirmed is first, then what has the
+newer content: each photo has a :class:`~tagger.search.query.Place`, and a page may begin behind any. Where
+the sources tell how sure a photo is they are entered there, and else walked from their beginning.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from tagger.search import sql
 from tagger.search.bearings import Bearings
 from tagger.search.expression import All, AnyOf, Expression, Fact, Has, Not, leaves, wanted
 from tagger.search.facts import Facts
-from tagger.search.plan import Scan, Source, Walk, sources
-from tagger.search.query import Found, Query
+from tagger.search.plan import Scan, Source, Walk, holds_by_word, sources
+from tagger.search.query import Found, Page, Place, Query
 from tagger.search.sql import Asked
 
 _FETCH = 64
@@ -30,12 +31,12 @@ _GROUP = 500
 """Images that are asked about together."""
 
 
-def find(connection: Connection, query: Query) -> list[Found]:
+def find(connection: Connection, query: Query) -> Page:
     """The page, surest first. The connection is in a transaction that reads."""
     bearings = known.take(connection, query.expression)
     places = sources(bearings, query.expression)
-    if not places or query.wanted == 0:
-        return []
+    if not places or query.limit == 0:
+        return Page([], None)
     return _Search(connection, query, bearings, places).page()
 
 
@@ -45,12 +46,18 @@ class _Candidate:
     person), and which filters are true of it."""
 
     image_id: int
+    content_id: int
     uri: str
     confidences: Mapping[str, float | None]
     models: Mapping[str, int | None]
     facts: Mapping[Fact, bool]
-    bound: float
-    """No photo that comes later from this source is surer than this."""
+    bound: Place
+    """No photo that comes later from this source has a place before this."""
+
+    def place(self, answer: _Answer) -> Place:
+        """Where it stands with that answer."""
+        said = answer.tag is not None and self.models[answer.tag] is None
+        return Place(answer.confidence, said, self.content_id, self.image_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,7 @@ def _answer(expression: Expression, photo: _Candidate) -> _Answer | None:
         case All(parts):
             every = [_answer(part, photo) for part in parts]
             sure = [each for each in every if each is not None]
-            return min(sure, key=_least) if len(sure) == len(every) else None
+            return min(sure, key=_least, default=_CERTAIN) if len(sure) == len(every) else None
         case AnyOf(parts):
             some = [each for each in (_answer(part, photo) for part in parts) if each is not None]
             return max(some, key=_most, default=None)
@@ -95,30 +102,28 @@ def _most(answer: _Answer) -> tuple[float, bool]:
 
 
 class _Best:
-    """The surest, no more than are wanted; of equals the first that came."""
+    """The first in order, no more than are wanted."""
 
     def __init__(self, wanted: int | None) -> None:
         self._wanted = wanted
-        self._heap: list[tuple[float, int, _Candidate, _Answer]] = []
-        self._came = 0
+        self._heap: list[tuple[Place, _Candidate, _Answer]] = []  # no two places are equal
 
-    def beats(self, confidence: float) -> bool:
-        """Whether there are enough, all of them at least as sure as this."""
+    def beats(self, bound: Place) -> bool:
+        """Whether there are enough, all of them before this."""
         is_full = self._wanted is not None and len(self._heap) >= self._wanted
-        return is_full and self._heap[0][0] >= confidence
+        return is_full and self._heap[0][0] >= bound
 
-    def add(self, candidate: _Candidate, answer: _Answer) -> None:
-        """Take it if it is among the surest."""
-        self._came += 1
-        entry = (answer.confidence, -self._came, candidate, answer)
+    def add(self, place: Place, candidate: _Candidate, answer: _Answer) -> None:
+        """Take it if it is among the first."""
+        entry = (place, candidate, answer)
         if self._wanted is None or len(self._heap) < self._wanted:
             heapq.heappush(self._heap, entry)
         else:
             heapq.heappushpop(self._heap, entry)
 
-    def surest(self) -> list[tuple[_Candidate, _Answer]]:
-        """The surest first."""
-        return [entry[2:] for entry in sorted(self._heap, key=lambda entry: entry[:2], reverse=True)]
+    def in_order(self) -> list[tuple[Place, _Candidate, _Answer]]:
+        """From the first to the last."""
+        return sorted(self._heap, key=lambda entry: entry[0], reverse=True)
 
 
 class _Search:
@@ -140,9 +145,9 @@ class _Search:
             Facts(),
         )
 
-    def page(self) -> list[Found]:
+    def page(self) -> Page:
         """The photos of the page."""
-        best, seen = _Best(self._query.wanted), set[int]()
+        query, best, seen = self._query, _Best(self._query.wanted), set[int]()
         for candidates in (self._spoken_of(), self._come()):
             for candidate in candidates:
                 if best.beats(candidate.bound):
@@ -150,32 +155,46 @@ class _Search:
                 if candidate.image_id in seen:
                     continue
                 seen.add(candidate.image_id)
-                answer = _answer(self._query.expression, candidate)
-                if answer is not None and answer.confidence >= self._query.least:
-                    best.add(candidate, answer)
+                answer = _answer(query.expression, candidate)
+                if answer is None or answer.confidence < query.least:
+                    continue
+                place = candidate.place(answer)
+                if query.after is None or place < query.after:
+                    best.add(place, candidate, answer)
+        return self._page(best.in_order())
+
+    def _page(self, found: Sequence[tuple[Place, _Candidate, _Answer]]) -> Page:
+        query = self._query
+        end = len(found) if query.limit is None else query.offset + query.limit
         names = {model.id: model.name for model in self._bearings.models}
-        return [_found(names, *each) for each in best.surest()[self._query.offset :]]
+        photos = [_found(names, photo, answer) for _, photo, answer in found[query.offset : end]]
+        return Page(photos, found[end - 1][0] if end < len(found) else None)
 
     def _spoken_of(self) -> Iterator[_Candidate]:
         """Those of which somebody confirmed a wanted tag: nobody is surer than a person."""
-        step = sql.spoken_of(self._asked)
+        after = self._query.after if holds_by_word(self._query.expression) else None
+        if after is not None and not after.person:
+            return
+        step = sql.spoken_of(self._asked, after)
         ids = self._connection.execute(text(step)).scalars().all() if step else []
         for start in range(0, len(ids), _GROUP):
             these = sql.these(self._bearings, self._asked, ids[start : start + _GROUP])
-            yield from self._candidates(self._connection.execute(text(these), self._asked.facts.values))
+            rows = self._connection.execute(text(these), self._asked.facts.values)
+            yield from self._candidates(rows, person=True)
 
     def _come(self) -> Iterator[_Candidate]:
         """All others, from all sources as one."""
         walks = []
         for source in self._places:
             if isinstance(source, Scan):
-                walks.append(self._candidates(self._rows(sql.scan(self._bearings, self._asked, source))))
+                steps = sql.scans(self._bearings, self._asked, source, self._query.after)
+                walks += [self._candidates(self._rows(step)) for step in steps]
                 continue
             for model in self._bearings.models:
-                step = sql.walk(self._bearings, self._asked, source, model, self._query.least)
+                step = sql.walk(self._bearings, self._asked, source, model, self._query)
                 if step is not None:
                     walks.append(self._candidates(self._rows(step, source), source.tag.name))
-        return heapq.merge(*walks, key=lambda candidate: -candidate.bound)
+        return heapq.merge(*walks, key=lambda candidate: candidate.bound, reverse=True)
 
     def _rows(self, step: str, source: Walk | None = None) -> Iterator[Any]:
         """The rows of a source, as they are asked for."""
@@ -186,19 +205,23 @@ class _Search:
         ) as rows:
             yield from rows
 
-    def _candidates(self, rows: Iterable[Any], first: str | None = None) -> Iterator[_Candidate]:
+    def _candidates(
+        self, rows: Iterable[Any], first: str | None = None, *, person: bool = False
+    ) -> Iterator[_Candidate]:
         tags = [tag.name for tag in self._asked.tags]
         told = [tag.name for tag in self._asked.wanted]
         filters = self._asked.filters
-        for image_id, uri, *rest in rows:
+        for image_id, content, uri, *rest in rows:
             confidences = dict(zip(tags, rest, strict=False))
+            content_id = content or 0
             yield _Candidate(
                 image_id,
+                content_id,
                 uri,
                 confidences,
                 dict(zip(told, rest[len(tags) :], strict=False)),
                 dict(zip(filters, map(bool, rest[len(tags) + len(told) :]), strict=False)),
-                1.0 if first is None else confidences[first] or 0.0,
+                Place(1.0 if first is None else confidences[first] or 0.0, person, content_id, image_id),
             )
 
 

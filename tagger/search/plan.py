@@ -17,19 +17,26 @@ from tagger.search.expression import All, AnyOf, Expression, Fact, Has, Not
 @dataclass(frozen=True, slots=True)
 class Walk:
     """The photos with a tag of at least such a confidence; ``beside`` are tags that they must have too, each
-    with its own least confidence, and ``facts`` must be true of them."""
+    with its own least confidence, and ``facts`` must be true of them.
+
+    ``tells``: a photo is as sure as this tag makes it, or surer by another source, so that what comes behind
+    a place in the answer comes behind it here.
+    """
 
     tag: Tag
     least: float
     beside: tuple[tuple[Tag, float], ...] = ()
     facts: tuple[Fact, ...] = ()
+    tells: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """All photos of which ``facts`` are true: every one, where there are none."""
+    """All photos of which ``facts`` are true: every one, where there are none; ``tells`` as for a
+    :class:`Walk`."""
 
     facts: tuple[Fact, ...] = ()
+    tells: bool = True
 
 
 Source = Walk | Scan
@@ -53,23 +60,48 @@ def sources(bearings: Bearings, expression: Expression) -> tuple[Source, ...]:
 def _of_all(bearings: Bearings, parts: tuple[Expression, ...]) -> tuple[Source, ...]:
     if _contradict(bearings, parts):
         return ()
-    places = [sources(bearings, part) for part in parts if not isinstance(part, Not)] or [(Scan(),)]
-    if not all(places):
+    places = [(part, sources(bearings, part)) for part in parts if not isinstance(part, Not)]
+    if not all(found for _, found in places):
         return ()
-    cheapest = min(places, key=_cost)
+    chosen, cheapest = min(places, key=lambda each: _cost(each[1]), default=(None, (Scan(),)))
     facts = tuple(part for part in parts if isinstance(part, Fact))
     tags = [
         (bearings.tags[part.tag], part.bound.least if part.bound else 0.0)
         for part in parts
         if isinstance(part, Has)
     ]
-    return tuple(_narrowed(source, tags, facts) for source in cheapest)
+    tells = all(part is chosen or is_certain(part) for part in parts)
+    narrowed = [_narrowed(source, tags, facts) for source in cheapest]
+    return tuple(source if tells else replace(source, tells=False) for source in narrowed)
+
+
+def is_certain(expression: Expression) -> bool:
+    """Whether it says nothing of how sure a photo is."""
+    match expression:
+        case Fact() | Not():
+            return True
+        case All(parts) | AnyOf(parts):
+            return all(map(is_certain, parts))
+    return False
+
+
+def holds_by_word(expression: Expression) -> bool:
+    """Whether a photo of which a wanted tag is confirmed is either no answer or a certain one."""
+    match expression:
+        case Has(_, bound):
+            return bound is None or bound.admits(1.0)
+        case AnyOf(parts):
+            return all(isinstance(part, Has) and holds_by_word(part) for part in parts)
+        case All(parts):
+            rest = [part for part in parts if not is_certain(part)]
+            return len(rest) < 2 and all(map(holds_by_word, rest))
+    return is_certain(expression)
 
 
 def _narrowed(source: Source, tags: list[tuple[Tag, float]], facts: tuple[Fact, ...]) -> Source:
     every = tuple(dict.fromkeys((*source.facts, *facts)))
     if isinstance(source, Scan):
-        return Scan(every)
+        return replace(source, facts=every)
     beside = {tag.name: (tag, least) for tag, least in (*source.beside, *tags) if tag != source.tag}
     return replace(source, beside=tuple(beside.values()), facts=every)
 

@@ -13,6 +13,7 @@ from tagger.search.bearings import Bearings, Limits, Live, Tag
 from tagger.search.expression import Fact
 from tagger.search.facts import Facts
 from tagger.search.plan import Scan, Walk
+from tagger.search.query import Place, Query
 
 SLACK = 1e-3
 """Probabilities that are added up may come to a little more than 1."""
@@ -21,11 +22,12 @@ _ONE = "LIMIT 1 OFFSET 0"
 """Keeps PostgreSQL from turning a question about one row into a join over the library."""
 
 
-def walk(bearings: Bearings, asked: Asked, source: Walk, model: Live, least: float) -> str | None:
-    """The photos that may have a tag by the word of a model, the surest first.
+def walk(bearings: Bearings, asked: Asked, source: Walk, model: Live, query: Query) -> str | None:
+    """The photos that may have a tag by the word of a model, the surest first; behind the place of the query
+    if that can be told.
 
-    Columns: image id, URI, and :func:`_columns`. Which of them are an answer is told from these, so that
-    nothing is asked twice. Photos of which somebody confirmed any wanted tag are left out: these are
+    Columns: image id, content id, URI, and :func:`_columns`. Which of them are an answer is told from these,
+    so that nothing is asked twice. Photos of which somebody confirmed any wanted tag are left out: these are
     :func:`spoken_of`. None where the model does not know the tag.
     """
     first = source.tag
@@ -34,44 +36,77 @@ def walk(bearings: Bearings, asked: Asked, source: Walk, model: Live, least: flo
     limits = first.limits[model.id]
     surest = "".join(_surer_than(first, model, other) for other in bearings.models)
     unsaid = "".join(f" AND NOT {_confirmed(tag)}" for tag in asked.wanted)
-    lowest = max(limits.bound, source.least, least)
+    lowest = max(limits.bound, source.least, query.least)
+    behind = "" if query.after is None or not source.tells else _behind_score(query.after)
     return (
-        f"SELECT i.id, i.uri, {_columns(bearings, asked)} "
+        f"SELECT i.id, i.content_id, i.uri, {_columns(bearings, asked)} "
         "FROM tag_scores s CROSS JOIN images i "  # in this order, for SQLite
         f"WHERE i.content_id = s.content_id AND s.tag_id = {first.id} AND s.model_id = {model.id} "
-        f"AND s.confidence >= {lowest!r}{_narrowed(bearings, source, model, least)} "
+        f"AND s.confidence >= {lowest!r}{behind}{_narrowed(bearings, source, model, query.least)} "
         f"AND i.vanished_at IS NULL{asked.facts.all_of(source.facts)}{unsaid} AND NOT {_rejected(first)} "
         f"AND {_holds(first, model, limits)}{surest} ORDER BY s.confidence DESC, s.content_id DESC, i.id DESC"
     )
 
 
-def scan(bearings: Bearings, asked: Asked, source: Scan) -> str:
-    """The photos of which facts are true, the newest first, with the columns of :func:`walk`; but for those
-    of which somebody confirmed a wanted tag."""
+def scans(bearings: Bearings, asked: Asked, source: Scan, after: Place | None) -> list[str]:
+    """The photos of which facts are true, those with the newest contents first, and those without any in a
+    statement of their own; with the columns of :func:`walk`. But for those of which somebody confirmed a
+    wanted tag."""
     unsaid = "".join(f" AND NOT {_confirmed(tag)}" for tag in asked.wanted)
+    seen, unseen = "", ""
+    if after is not None and source.tells:
+        if after.confidence < 1:
+            return []  # all that is found here is certain
+        if not after.person:
+            seen = (
+                f" AND i.content_id <= {after.content_id} AND (i.content_id, i.id) < "
+                f"({after.content_id}, {after.image_id})"
+            )
+            unseen = "" if after.content_id else f" AND i.id < {after.image_id}"
+    first = (
+        f"SELECT i.id, i.content_id, i.uri, {_columns(bearings, asked)} FROM images i "
+        f"WHERE i.vanished_at IS NULL{asked.facts.all_of(source.facts)}{unsaid}"
+    )
+    return [
+        f"{first} AND i.content_id IS NOT NULL{seen} ORDER BY i.content_id DESC, i.id DESC",
+        f"{first} AND i.content_id IS NULL{unseen} ORDER BY i.id DESC",
+    ]
+
+
+def _behind_score(after: Place) -> str:
+    """That score ``s`` of image ``i`` comes behind a place; as the index has it."""
+    if after.person:
+        return ""
+    confidence, content = repr(after.confidence), after.content_id
     return (
-        f"SELECT i.id, i.uri, {_columns(bearings, asked)} FROM images i "
-        f"WHERE i.vanished_at IS NULL{asked.facts.all_of(source.facts)}{unsaid} ORDER BY i.id DESC"
+        f" AND (s.confidence, s.content_id) <= ({confidence}, {content}) AND NOT "
+        f"(s.confidence = {confidence} AND s.content_id = {content} AND i.id >= {after.image_id})"
     )
 
 
-def spoken_of(asked: Asked) -> str | None:
-    """The ids of the images of which somebody confirmed a wanted tag; None where none is wanted."""
+def spoken_of(asked: Asked, after: Place | None) -> str | None:
+    """The ids of the present images of which somebody confirmed a wanted tag, in their order behind a place
+    whose photo a person is sure of; None where none is wanted."""
     if not asked.wanted:
         return None
     tags = ", ".join(str(tag.id) for tag in asked.wanted)
+    behind = (
+        f" HAVING (COALESCE(i.content_id, 0), i.id) < ({after.content_id}, {after.image_id})" if after else ""
+    )
     return (
-        "SELECT DISTINCT v.image_id FROM verdicts v JOIN tag_paths p ON p.descendant_id = v.tag_id "
-        f"WHERE p.ancestor_id IN ({tags}) AND v.verdict = 'confirm' ORDER BY v.image_id DESC"
+        "SELECT i.id FROM verdicts v JOIN tag_paths p ON p.descendant_id = v.tag_id "
+        "JOIN images i ON i.id = v.image_id "
+        f"WHERE p.ancestor_id IN ({tags}) AND v.verdict = 'confirm' AND i.vanished_at IS NULL "
+        f"GROUP BY i.id, i.content_id{behind} ORDER BY COALESCE(i.content_id, 0) DESC, i.id DESC"
     )
 
 
 def these(bearings: Bearings, asked: Asked, image_ids: Sequence[int]) -> str:
-    """What holds for these images, some hundreds, with the columns of :func:`walk`; the newest first."""
+    """What holds for these images, some hundreds, with the columns of :func:`walk`; in their order."""
     ids = ", ".join(map(str, image_ids))
     return (
-        f"SELECT i.id, i.uri, {_columns(bearings, asked)} FROM images i "
-        f"WHERE i.vanished_at IS NULL AND i.id IN ({ids}) ORDER BY i.id DESC"
+        f"SELECT i.id, i.content_id, i.uri, {_columns(bearings, asked)} FROM images i "
+        f"WHERE i.vanished_at IS NULL AND i.id IN ({ids}) ORDER BY COALESCE(i.content_id, 0) DESC, i.id DESC"
     )
 
 

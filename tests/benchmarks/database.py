@@ -186,7 +186,7 @@ def plans(database: Database) -> dict[str, list[str]]:
             assert isinstance(source, Walk)
             choose_way(connection, known, source)
             tags = tuple(known.tags.values())
-            step = sql.walk(known, Asked(tags, tags, (), Facts()), source, known.models[0], 0.0)
+            step = sql.walk(known, Asked(tags, tags, (), Facts()), source, known.models[0], Query(expression))
             found[" ".join(names)] = [str(row[-1]) for row in connection.execute(text(f"{explain}{step}"))]
     return found
 

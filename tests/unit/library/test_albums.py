@@ -36,11 +36,11 @@ def test_a_view_holds_what_the_search_finds_now(photos: Shelf) -> None:
 def test_what_is_typed_is_searched_for_within_the_album(photos: Shelf) -> None:
     albums.save(photos.database, "pets", "dog OR cat")
 
-    def found(typed: str) -> set[str]:
+    def found(typed: str | None) -> set[str]:
         answer = lookup.search(photos.database, typed, within=" pets\n")
         return {photo.uri.rpartition("/")[2].removesuffix(".jpg") for photo in answer.photos}
 
-    assert found("") == {"rex", "tom"}
+    assert found(None) == {"rex", "tom"}
     assert found("cat OR car") == {"tom"}
     with pytest.raises(ExpressionError) as fault:
         found("cat OR")
@@ -80,4 +80,4 @@ def test_what_is_no_expression_is_no_album(photos: Shelf) -> None:
     with pytest.raises(ExpressionError):
         albums.save(photos.database, "mine", "dog AND")
     with pytest.raises(NotFound, match="tagger album save"):
-        lookup.search(photos.database, "", within="mine")
+        lookup.search(photos.database, None, within="mine")

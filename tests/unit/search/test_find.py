@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 
 from tagger.search.expression import All, AnyOf, Bound, Comparison, Expression, Fact, Has, Not
 from tagger.search.find import find
-from tagger.search.query import Found, Query
+from tagger.search.query import CursorError, Found, Page, Place, Query
 from tagger.search.view import statement
 from tagger.store import catalog
 from tagger.store.catalog import ModelEntry, TagEntry
@@ -222,6 +222,16 @@ class Library:
         )
 
 
+def turned(connection: Connection, query: Query, size: int) -> Iterator[Found]:
+    """All photos, page by page, each behind the one before; places go over the wire as text."""
+    page = find(connection, replace(query, limit=size))
+    yield from page.photos
+    while page.next is not None:
+        assert len(page.photos) == size
+        page = find(connection, replace(query, limit=size, after=Place.read(page.next.written())))
+        yield from page.photos
+
+
 def _plain(view: str) -> str:
     return f"SELECT image_id, confidence FROM ({view}) v".replace(":", "\\:")
 
@@ -275,7 +285,9 @@ def test_a_search_finds_what_the_view_holds(database: Database, seed: int) -> No
     with database.writing() as connection:
         library = Library(connection, seed)
         for query in library.queries():
-            found = find(connection, query)
+            whole = find(connection, query)
+            found = whole.photos
+            assert whole.next is None
             assert {one.image_id: one.confidence for one in found} == library.expected(query), query
             assert len({one.image_id for one in found}) == len(found)
             order = [one.confidence for one in found]
@@ -284,7 +296,9 @@ def test_a_search_finds_what_the_view_holds(database: Database, seed: int) -> No
             assert all(one.confidence == 1.0 for one in found if one.tag is None)
             for start, most in ((0, 1), (0, 3), (2, 5), (len(found), 2)):
                 page = find(connection, replace(query, limit=most, offset=start))
-                assert page == found[start : start + most], query
+                assert page.photos == found[start : start + most], query
+                assert (page.next is None) == (start + most >= len(found))
+            assert list(turned(connection, query, library.dice.choice((1, 3, 7)))) == found, query
         for query in library.queries()[-8:]:
             rows = connection.execute(text(_plain(statement(query.expression, connection.dialect.name))))
             assert dict(rows.all()) == library.expected(replace(query, least=0.0)), query
@@ -293,12 +307,28 @@ def test_a_search_finds_what_the_view_holds(database: Database, seed: int) -> No
 def test_a_tag_that_nobody_knows_is_on_no_photo(database: Database) -> None:
     with database.writing() as connection:
         catalog.register_model(connection, _entry("a", exclusive=True))
-        assert find(connection, Query(Has("unicorn"))) == []
-        assert find(connection, Query(All((Has("dog"), Has("unicorn"))))) == []
+        assert find(connection, Query(Has("unicorn"))) == Page([], None)
+        assert find(connection, Query(All((Has("dog"), Has("unicorn"))))) == Page([], None)
 
 
 def test_an_empty_page_is_empty(database: Database) -> None:
     with database.writing() as connection:
         Library(connection, 1)
-        assert find(connection, Query(Has("dog"), limit=1)), "else this shows nothing"
-        assert find(connection, Query(Has("dog"), limit=0)) == []
+        assert find(connection, Query(Has("dog"), limit=1)).photos, "else this shows nothing"
+        assert find(connection, Query(Has("dog"), limit=0)) == Page([], None)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "bnVsbA", "W10", "WzEsMiwzXQ", "é", "W251bGwsMSwxLDFd", "WzIuMCwwLDEsMV0"]
+)
+def test_what_is_no_cursor_is_told_so(text: str) -> None:
+    with pytest.raises(CursorError, match="take `next`"):
+        Place.read(text)
+
+
+def test_every_photo_comes_when_nothing_is_asked(database: Database) -> None:
+    with database.writing() as connection:
+        Library(connection, 3)
+        ids = connection.execute(text("SELECT id FROM images WHERE vanished_at IS NULL")).scalars().all()
+        found = list(turned(connection, Query(All(())), 7))
+        assert sorted(one.image_id for one in found) == sorted(ids)
