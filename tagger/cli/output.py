@@ -107,10 +107,10 @@ def print_json(value: Any) -> None:
 
 
 def name_of(uri: str) -> str:
-    """A URI as a person reads it: a path for a local file, unprintable characters escaped."""
-    from tagger.sources import printable
+    """A URI as a person reads it."""
+    from tagger.sources import name_of
 
-    return printable(os.fsdecode(unquote_to_bytes(uri.removeprefix("file://"))))
+    return name_of(uri)
 
 
 def path_of(uri: str, roots: Roots) -> bytes | None:

@@ -20,6 +20,7 @@ from tagger.store import albums, catalog, queries
 from tagger.store.queries import Hit, ImageReport, LibraryStatus, TagUse
 from tagger.store.session import Database
 from tagger.taxonomy import load_taxonomy
+from tagger.values import ImageRef
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -185,6 +186,27 @@ def show(database: Database, image: str, roots: Roots) -> ImageReport:
     """
     with database.reading() as connection:
         return queries.image_report(connection, find_image(connection, image, roots))
+
+
+def parents(database: Database, tags: Sequence[str]) -> dict[str, str]:
+    """For each of some tags that stands below others of them the nearest of these."""
+    with database.reading() as connection:
+        return queries.parents(connection, tags)
+
+
+def reference(database: Database, image_id: int) -> tuple[ImageRef, bytes | None]:
+    """Where an image is, and the SHA-256 of what it last held if that was read; raises :class:`NotFound`."""
+    with database.reading() as connection:
+        found = queries.reference(connection, image_id)
+    if found is None:
+        raise NotFound(f"there is no image {image_id} in this database")
+    return found
+
+
+def ids_of(database: Database, uris: Sequence[str]) -> dict[str, int]:
+    """The ids of the images at these URIs, of those that are known."""
+    with database.reading() as connection:
+        return {uri: known.id for uri, known in catalog.known_images(connection, uris).items()}
 
 
 def find_image(connection: Connection, image: str, roots: Roots) -> int:

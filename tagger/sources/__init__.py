@@ -14,7 +14,7 @@ Nothing here knows what an image is; a file is a name, a size, a time and bytes.
 from tagger.sources.addresses import LONGEST, Address, is_address
 from tagger.sources.events import Found, Refused, ScanEvent, Skipped, Stretch, Unlisted
 from tagger.sources.look import look
-from tagger.sources.names import SkipReason, printable
+from tagger.sources.names import SkipReason, name_of, printable
 from tagger.sources.patience import Whereabouts, answer, make_contact, patiently
 from tagger.sources.read import prepare, read
 from tagger.sources.roots import (
@@ -50,6 +50,7 @@ __all__ = [
     "is_address",
     "look",
     "make_contact",
+    "name_of",
     "patiently",
     "prepare",
     "printable",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from enum import StrEnum
+from urllib.parse import unquote_to_bytes
 
 
 class SkipReason(StrEnum):
@@ -95,6 +96,11 @@ def kind_by_extension(name: str) -> SkipReason | None:
     """The kind of known non-image that a file's extension names; None when it may be an image."""
     stem, dot, extension = name.rpartition(".")
     return _KIND_OF_EXTENSION.get(extension.lower()) if dot and stem else None
+
+
+def name_of(uri: str) -> str:
+    """A URI as a person reads it: a path for a local file, unprintable characters escaped."""
+    return printable(os.fsdecode(unquote_to_bytes(uri.removeprefix("file://"))))
 
 
 def printable(text: str) -> str:

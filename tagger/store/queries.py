@@ -23,8 +23,8 @@ from sqlalchemy import (
 from tagger.store.catalog import Model, Scope, under, within
 from tagger.store.ledger import PASSING, Worker, beats, workers
 from tagger.store.runs import Run, RunKind, find_run, last_runs
-from tagger.store.schema import ImageRow, ModelRow, TaggingRow, TagRow, VerdictRow
-from tagger.values import OutcomeKind
+from tagger.store.schema import ContentRow, ImageRow, ModelRow, TaggingRow, TagRow, VerdictRow
+from tagger.values import ImageRef, OutcomeKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +220,28 @@ def effective_tags(connection: Connection, image_ids: Sequence[int]) -> dict[int
     for row in rows:
         found[row.image_id].append(Hit(*row))
     return {image_id: tuple(hits) for image_id, hits in found.items()}
+
+
+def parents(connection: Connection, tags: Sequence[str]) -> dict[str, str]:
+    """For each of some tags that stands below others of them the nearest of these."""
+    rows = connection.execute(
+        text(
+            "SELECT descendant, ancestor FROM tag_closure WHERE descendant IN :tags AND ancestor IN :tags "
+            "AND depth > 0 ORDER BY depth DESC, ancestor DESC"
+        ).bindparams(bindparam("tags", expanding=True)),
+        {"tags": list(tags) or [""]},
+    )
+    return {below: above for below, above in rows}  # noqa: C416 -- the nearest comes last, and stays
+
+
+def reference(connection: Connection, image_id: int) -> tuple[ImageRef, bytes | None] | None:
+    """Where an image is, and the digest of its content if it is known; None for no image."""
+    row = connection.execute(
+        select(ImageRow.uri, ImageRow.size, ContentRow.digest)
+        .outerjoin(ContentRow, ContentRow.id == ImageRow.content_id)
+        .where(ImageRow.id == image_id)
+    ).first()
+    return None if row is None else (ImageRef(image_id, row.uri, row.size), row.digest)
 
 
 def specificity(connection: Connection) -> dict[str, int]:

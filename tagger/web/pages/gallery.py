@@ -1,0 +1,153 @@
+"""Searching: the grid of photos, what else is on them, and what may be meant by the word being typed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query, Request, Response
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tagger.errors import DatabaseError, NotFound, TaggerError
+from tagger.library import albums, lookup
+from tagger.library.lookup import Answer
+from tagger.search.expression import SHOWN, AnyOf, ExpressionError, Has, spelled
+from tagger.search.grammar import LONGEST, parse
+from tagger.search.query import CursorError, Place
+from tagger.web.pages.render import page
+from tagger.web.site import Site, SiteHere
+
+router = APIRouter(include_in_schema=False)
+
+FIRST: Final = 60
+"""Photos that come with the page."""
+MORE: Final = 240
+"""Photos that are fetched at one time as somebody scrolls, at most."""
+TAGS: Final = 30
+"""Facets that are shown before somebody asks for all."""
+
+
+class Asked(BaseModel):
+    """A search as it stands in the address of a page; ``min`` is the lowest confidence."""
+
+    model_config = ConfigDict(frozen=True)
+
+    q: str = ""
+    min: float = Field(default=0.0, ge=0, le=1)
+    album: str = ""
+    after: str = ""
+
+    @property
+    def typed(self) -> str | None:
+        """The expression; None for all photos."""
+        return self.q if self.q.strip() else None
+
+    @property
+    def within(self) -> str | None:
+        """The album."""
+        return self.album or None
+
+    @property
+    def query(self) -> dict[str, object]:
+        """The parts of an address, but for the place."""
+        return {"q": self.q.strip(), "min": self.min or None, "album": self.album}
+
+    def narrowed(self, tag: str, *, without: bool = False) -> dict[str, object]:
+        """The same search of photos with one more tag, or without it."""
+        more = ("NOT " if without else "") + spelled(Has(tag))
+        typed = self.q.strip()
+        if typed and _has_alternatives(typed):
+            typed = f"({typed})"
+        return self.query | {"q": f"{typed} AND {more}" if typed else more}
+
+    def instead(self, tag: str) -> dict[str, object]:
+        """The same search of another tag."""
+        return self.query | {"q": spelled(Has(tag))}
+
+
+def _has_alternatives(typed: str) -> bool:
+    try:
+        return isinstance(parse(typed), AnyOf)
+    except ExpressionError:
+        return True  # brackets do no harm
+
+
+def _search(site: Site, asked: Asked, limit: int) -> Answer:
+    """Raises as :func:`lookup.search`, or :class:`CursorError`."""
+    return lookup.search(
+        site.database,
+        asked.typed,
+        within=asked.within,
+        min_confidence=asked.min,
+        limit=limit,
+        after=Place.read(asked.after) if asked.after else None,
+    )
+
+
+@router.get("/")
+def gallery(request: Request, site: SiteHere, asked: Annotated[Asked, Query()]) -> Response:
+    """The first page of a search, or of all photos."""
+    shown = _Shown(asked)
+    try:
+        shown = _Shown(asked, found=_search(site, asked, FIRST))
+    except (ExpressionError, CursorError, NotFound) as fault:
+        shown = _Shown(asked, fault=fault)
+    except DatabaseError as fault:
+        if fault.transient:
+            raise
+        return page(request, "gallery.html", shown=_Shown(asked, empty=str(fault)), albums=[])
+    status = 422 if shown.fault else 200
+    return page(request, "gallery.html", status, shown=shown, albums=albums.listed(site.database))
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A search and what came of it: photos, or why there are none."""
+
+    asked: Asked
+    found: Answer | None = None
+    fault: TaggerError | None = None
+    empty: str | None = None
+
+    @property
+    def marked(self) -> tuple[str, str, str] | None:
+        """What was typed, before, at and after its fault."""
+        if not isinstance(self.fault, ExpressionError):
+            return None
+        start, end, typed = self.fault.start, self.fault.end, self.asked.q
+        first = max(0, start - SHOWN)
+        return typed[first:start], typed[start:end][:SHOWN], typed[max(start, end) :][:SHOWN]
+
+    @property
+    def complaint(self) -> str:
+        """The fault in words, without its picture for terminals."""
+        return str(self.fault).partition("\n")[0]
+
+
+@router.get("/grid")
+def grid(
+    request: Request,
+    site: SiteHere,
+    asked: Annotated[Asked, Query()],
+    limit: Annotated[int, Query(ge=1, le=MORE)] = MORE,
+) -> Response:
+    """More photos of a search, behind a place."""
+    return page(request, "_tiles.html", asked=asked, found=_search(site, asked, limit))
+
+
+@router.get("/facets")
+def facets(request: Request, site: SiteHere, asked: Annotated[Asked, Query()], all: bool = False) -> Response:
+    """What else is on the photos of a search."""
+    found = lookup.facets(
+        site.database, asked.typed, within=asked.within, min_confidence=asked.min
+    )
+    return page(request, "_facets.html", asked=asked, facets=found, most=None if all else TAGS)
+
+
+@router.get("/completions")
+def completions(
+    request: Request, site: SiteHere, q: Annotated[str, Query(max_length=LONGEST)] = "", at: int = 0
+) -> Response:
+    """Tags that may be meant by the word being typed."""
+    return page(request, "_completions.html", found=lookup.complete(site.database, q, at))

@@ -1,0 +1,99 @@
+"""Runs: how far each is and how fast, what came of its photos, and a hand on it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from fastapi import APIRouter, Form, Query, Request, Response
+
+from tagger.errors import TaggerError
+from tagger.library import control, filling, lookup
+from tagger.library.filling import FAILURES, Ask
+from tagger.store.runs import Run, RunKind, RunState
+from tagger.values import OutcomeKind
+from tagger.web.pages.plot import plot
+from tagger.web.pages.render import back, page
+from tagger.web.site import SiteHere
+
+router = APIRouter(include_in_schema=False)
+
+LISTED: Final = 50
+"""Runs that are over and still listed."""
+FAILED: Final = 200
+"""Failures of a run that are shown: the latest."""
+GOING: Final = (RunState.RUNNING, RunState.PAUSED)
+
+
+@router.get("/runs")
+def runs(request: Request, site: SiteHere) -> Response:
+    """All that goes on, the last that is over, and the library at a glance."""
+    found = control.list_runs(site.database, LISTED)
+    status = lookup.status(site.database, failures=20, runs=0)
+    return page(
+        request,
+        "runs.html",
+        runs=found,
+        status=status,
+        outcomes=_totals(status.outcomes),
+        is_going=any(is_going(run) for run in found),
+        told="",
+    )
+
+
+def _totals(outcomes: tuple[tuple[str, bool, str, int], ...]) -> list[tuple[str, int]]:
+    """What the live models came to, the commonest first."""
+    totals: dict[str, int] = {}
+    for _, live, outcome, images in outcomes:
+        if live:
+            totals[outcome] = totals.get(outcome, 0) + images
+    return sorted(totals.items(), key=lambda item: -item[1])
+
+
+@router.get("/runs/{run_id}")
+def run(
+    request: Request,
+    site: SiteHere,
+    run_id: int,
+    state: Annotated[str, Query(max_length=20)] = "",
+    said: Annotated[str, Query(max_length=500)] = "",
+) -> Response:
+    """One run. ``state`` is what a page that asks again shows: if it is another by now, all is shown anew."""
+    report = control.show_run(site.database, run_id, FAILED)
+    answer = page(
+        request,
+        "run.html",
+        run=report.run,
+        report=report,
+        plot=plot(control.throughput(site.database, run_id)),
+        is_going=is_going(report.run),
+        said=said,
+        failures=[kind.value for kind in FAILURES],
+    )
+    if state and state != report.run.state:
+        answer.headers["HX-Refresh"] = "true"
+    return answer
+
+
+def is_going(run: Run) -> bool:
+    """Whether it may come further by itself."""
+    return run.finished_at is None and run.state in GOING
+
+
+@router.post("/runs/{run_id}/{deed}")
+def change(
+    request: Request, site: SiteHere, run_id: int, deed: Literal["pause", "resume", "cancel"]
+) -> Response:
+    """Pause, resume or cancel a run."""
+    {"pause": control.pause, "resume": control.resume, "cancel": control.cancel}[deed](site.database, run_id)
+    return back(request, f"/runs/{run_id}")
+
+
+@router.post("/retry")
+def retry(
+    request: Request, site: SiteHere, outcome: Annotated[list[OutcomeKind] | None, Form()] = None
+) -> Response:
+    """Have the workers try again what failed, of some kinds or of all."""
+    chosen = tuple(kind for kind in outcome or FAILURES if not kind.tagged)
+    ask = Ask(RunKind.RETRY, site.settings.model, bulk=True, outcomes=chosen)
+    filled = filling.fill(site.database, ask, site.roots)
+    return back(request, f"/runs/{filled.run_id}")
