@@ -13,7 +13,7 @@ CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL, 
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0006');
+INSERT INTO "alembic_version" VALUES('0007');
 CREATE TABLE class_scores (content_id INTEGER NOT NULL, model_id INTEGER NOT NULL, rank INTEGER NOT NULL, label_index INTEGER NOT NULL, confidence DOUBLE NOT NULL, CONSTRAINT pk_class_scores PRIMARY KEY (content_id, model_id, rank)) WITHOUT ROWID;
 CREATE TABLE contents (
 	id INTEGER NOT NULL, 
@@ -91,6 +91,17 @@ CREATE TABLE requests (
 	CONSTRAINT fk_requests_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE, 
 	CONSTRAINT fk_requests_lease_id_leases FOREIGN KEY(lease_id) REFERENCES leases (id) ON DELETE SET NULL
 );
+CREATE TABLE run_ticks (
+	run_id INTEGER NOT NULL, 
+	at INTEGER NOT NULL, 
+	done INTEGER NOT NULL, 
+	failed INTEGER NOT NULL, 
+	CONSTRAINT pk_run_ticks PRIMARY KEY (run_id, at), 
+	CONSTRAINT fk_run_ticks_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE
+)
+ WITHOUT ROWID
+
+;
 CREATE TABLE runs (
 	id INTEGER NOT NULL, 
 	kind TEXT NOT NULL, 

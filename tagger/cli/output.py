@@ -154,6 +154,16 @@ def bar(value: float, width: int = 20) -> Text:
     return Text("━" * full + " " * (width - full), style="green")
 
 
+_SPARKS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(values: Iterable[float], low: float, high: float) -> str:
+    """A curve in one line, a character for each value between ``low`` and ``high``."""
+    return "".join(
+        _SPARKS[round((value - low) / (high - low or 1.0) * (len(_SPARKS) - 1))] for value in values
+    )
+
+
 def plural(number: int, word: str) -> str:
     """``1 image``, ``2,000 images``."""
     return f"{number:,} {word}" + ("" if number == 1 else "s")

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tagger.cli.options import DbOption, JsonOption, open_library, roots_of, settings_of
-from tagger.cli.output import errors, escaped, name_of, out, plural, print_json, table
+from tagger.cli.output import errors, escaped, name_of, out, plural, print_json, sparkline, table
 from tagger.values import OutcomeKind
 
 if TYPE_CHECKING:
@@ -19,12 +19,17 @@ if TYPE_CHECKING:
     from tagger.library.filling import Ask, Filled
     from tagger.settings import Settings
     from tagger.store.queries import Failure
-    from tagger.store.runs import Run
+    from tagger.store.runs import Run, Tick
 
 app = typer.Typer(help="List, show, pause, resume and cancel runs.", no_args_is_help=True)
 
 WIDE = 100
 """Columns of a terminal that has room for everything."""
+
+PLOT = 48
+"""Steps in which a person sees how fast a run was: with the words beside them they fit into any terminal."""
+STEPS = 120
+"""Those for programs, at most."""
 
 RunId = Annotated[int, typer.Argument(metavar="RUN", help="Its number, as `tagger run list` shows it.")]
 
@@ -55,16 +60,23 @@ def show(
     db: DbOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one run: what its images came to, and why some could not be tagged."""
+    """Show one run: what its images came to, how fast, and why some could not be tagged."""
     from tagger.library import control
 
     with open_library(settings_of(context, db)) as database:
         report = control.show_run(database, run, failures)
+        ticks = control.throughput(database, run, STEPS if as_json else PLOT)
     if as_json:
-        data = as_data(report.run) | {"outcomes": dict(report.outcomes)}
-        print_json(data | {"failures": [asdict(failure) for failure in report.failures]})
+        print_json(
+            as_data(report.run)
+            | {"outcomes": dict(report.outcomes)}
+            | {"failures": [asdict(failure) for failure in report.failures]}
+            | {"throughput": [asdict(tick) for tick in ticks]}
+        )
         return
     out.print(runs_table([report.run]))
+    if ticks:
+        out.print(_speed(ticks))
     outcomes = table("Outcome", "Photos", numbers=["Photos"])
     for outcome, images in report.outcomes:
         outcomes.add_row(outcome, f"{images:,}")
@@ -216,6 +228,13 @@ def _print_filled(filled: Filled) -> None:
             f"Workers see to it (`tagger status --watch`); so does `tagger tag PATH --model {spec}`.",
             style="dim",
         )
+
+
+def _speed(ticks: Sequence[Tick]) -> Text:
+    """How fast a run was from its first image to its last, in one line."""
+    rates = [tick.done / tick.seconds for tick in ticks]
+    peak = max(rates)
+    return Text(f"Throughput {sparkline(rates, 0.0, peak)} peak {peak:,.{0 if peak >= 10 else 1}f} images/s")
 
 
 def failures_table(failures: Sequence[Failure]) -> Table:

@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.text import Text
 
 from tagger.cli.options import DbOption, JsonOption, open_library, roots_of, settings_of
-from tagger.cli.output import bar, errors, out, plural, print_json, table
+from tagger.cli.output import bar, errors, out, plural, print_json, sparkline, table
 from tagger.values import EngineName
 
 if TYPE_CHECKING:
@@ -183,8 +183,6 @@ def _run(database: Database, order: Order, *, visible: bool) -> Trained:
 
 # -- while it runs --------------------------------------------------------------------------
 
-_SPARKS = "▁▂▃▄▅▆▇█"
-
 
 class _Watch:
     """Draws what is done at the moment, and below each other the epochs that are through."""
@@ -231,8 +229,7 @@ class _Watch:
         drawn = self._right[-30:]
         low, high = min(drawn), max(drawn)
         low = low if high > low else 0.0
-        steps = [round((value - low) / (high - low or 1.0) * (len(_SPARKS) - 1)) for value in drawn]
-        return f"{''.join(_SPARKS[step] for step in steps)} {self._right[-1]:.1%} right"
+        return f"{sparkline(drawn, low, high)} {self._right[-1]:.1%} right"
 
 
 @contextmanager

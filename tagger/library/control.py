@@ -6,7 +6,7 @@ from functools import partial
 
 from tagger.store import counts, queries, runs
 from tagger.store.queries import RunReport
-from tagger.store.runs import Run
+from tagger.store.runs import Run, Tick
 from tagger.store.session import Database
 
 
@@ -18,6 +18,11 @@ def list_runs(database: Database, limit: int) -> list[Run]:
 def show_run(database: Database, run_id: int, failures: int) -> RunReport:
     """A run, what came of its images, and its last ``failures``; raises :class:`NotFound`."""
     return database.read(partial(queries.run_report, run_id=run_id, failures=failures))
+
+
+def throughput(database: Database, run_id: int, points: int = 120) -> tuple[Tick, ...]:
+    """What a run did when, in at most so many steps; raises :class:`NotFound`."""
+    return database.read(partial(runs.throughput, run_id=run_id, points=points))
 
 
 def pause(database: Database, run_id: int) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 
-NEWEST = "0006"
+NEWEST = "0007"
 """The version of the schema that this program works with: the last of the migrations."""
 
 SNAPSHOT = "sqlite.sql"

@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from typing import Any
 
@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 
 from tagger.errors import NotFound, SettingsError
-from tagger.store.schema import ModelRow, RequestRow, RunRow, TaggingRow
+from tagger.store.schema import ModelRow, RequestRow, RunRow, RunTickRow, TaggingRow
 from tagger.store.session import exclusive, locked, now
 
 _NAMES = 7_461_680
@@ -38,6 +38,10 @@ _NAMES = 7_461_680
 
 FADE_SECONDS = 30.0
 """The mean rate of a run forgets what is longer ago than this, more or less."""
+
+SLICE_SECONDS = 10
+"""How finely it is kept what a run did when. A run that works for a week without a pause takes 60,480 rows,
+1 MB on SQLite and 6 MB on PostgreSQL: not worth making them coarser as they age."""
 
 
 _ASKED = exists().where(RequestRow.run_id == RunRow.id)
@@ -166,6 +170,14 @@ def note_tag_run(
 ) -> None:
     """Note how far a ``tag`` run has come; with each group, so that a killed run tells what it did."""
     state = RunState.ENDED if ended else RunState.RUNNING
+    moment = now(connection)
+    before = connection.execute(
+        locked(connection, select(RunRow.done, RunRow.failed).where(RunRow.id == run_id), of=RunRow)
+    ).first()
+    if before is None:
+        return
+    # The same may be noted twice: then it adds nothing.
+    _tick(connection, run_id, moment, Gain(done - before.done, failed - before.failed))
     connection.execute(
         update(RunRow)
         .where(RunRow.id == run_id)
@@ -175,9 +187,9 @@ def note_tag_run(
             reused=reused,
             seconds=seconds,
             rate=done / seconds if seconds else 0.0,
-            rated_at=now(connection),
+            rated_at=moment,
             state=state.value,
-            finished_at=now(connection) if ended else None,
+            finished_at=moment if ended else None,
         )
     )
 
@@ -241,6 +253,22 @@ def advance(connection: Connection, gains: Mapping[int, Gain]) -> None:
                 seconds=(moment - before.started_at).total_seconds(),
             )
         )
+        _tick(connection, run_id, moment, gain)
+
+
+def _tick(connection: Connection, run_id: int, moment: datetime, gain: Gain) -> None:
+    """Add to the slice of time that ``moment`` is in; the run's row is held, so that nobody waits here."""
+    if gain.done:
+        mark = "?" if connection.dialect.name == "sqlite" else "%s"
+        at = int(moment.timestamp()) // SLICE_SECONDS * SLICE_SECONDS
+        connection.exec_driver_sql(_TICK.format(mark=mark), (run_id, at, gain.done, gain.failed))
+
+
+_TICK = """
+    INSERT INTO run_ticks (run_id, at, done, failed) VALUES ({mark}, {mark}, {mark}, {mark})
+    ON CONFLICT (run_id, at) DO UPDATE
+    SET done = run_ticks.done + excluded.done, failed = run_ticks.failed + excluded.failed"""
+"""With every group of outcomes, and so written for the drivers (as in :mod:`tagger.store.outcomes`)."""
 
 
 def pending_by_run(connection: Connection, which: ColumnElement[bool]) -> Counter[int]:
@@ -466,3 +494,54 @@ def _rate(run: Any, moment: datetime) -> float:
     age = 1.0 - _fading(run.started_at, moment)
     rate: float = run.rate * _fading(run.rated_at, moment) / max(age, 1e-3)
     return rate
+
+
+# -- how fast, over time --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What a run did in so many ``seconds`` from a moment on."""
+
+    at: datetime
+    seconds: float
+    done: int
+    failed: int
+
+
+def throughput(connection: Connection, run_id: int, points: int = 120) -> tuple[Tick, ...]:
+    """What a run did when, from first to last, in at most so many steps of one width; none if it did nothing.
+
+    In a step without images it did nothing: it was paused, or nobody worked. The first step begins no
+    earlier than the run, and the last ends with the latest outcome, so that divided by its ``seconds``
+    each tells a rate. Raises :class:`NotFound`.
+    """
+    run = find_run(connection, run_id)
+    of_run = RunTickRow.run_id == run_id
+    bounds = connection.execute(
+        select(func.min(RunTickRow.at), func.max(RunTickRow.at)).where(of_run).group_by(RunTickRow.run_id)
+    ).first()
+    if bounds is None:
+        return ()
+    first, last = bounds
+    slices = (last - first) // SLICE_SECONDS + 1
+    width = math.ceil(slices / points) * SLICE_SECONDS
+    step = (RunTickRow.at - first) // width
+    sums = (func.sum(RunTickRow.done), func.sum(RunTickRow.failed))
+    rows = connection.execute(select(step, *sums).where(of_run).group_by(step))
+    found = {number: (int(done), int(failed)) for number, done, failed in rows}
+    return tuple(
+        _step(run, first + number * width, width, *found.get(number, (0, 0)))
+        for number in range((last - first) // width + 1)
+    )
+
+
+def _step(run: Run, at: int, width: int, done: int, failed: int) -> Tick:
+    """What was done in a step, and how long that took: the run has not been there for all of its first, and
+    its last has hardly begun when it is looked at."""
+    began, latest = run.started_at.timestamp(), (run.progressed_at or run.started_at).timestamp()
+    begin = began if at < began < at + width else at
+    end = latest if at < latest < at + width else at + width
+    # What was written in a moment was done in more than that: some of it in the step before.
+    least = max(min(SLICE_SECONDS / 2, latest - began), 0.1)
+    return Tick(datetime.fromtimestamp(begin, UTC), max(end - begin, least), done, failed)

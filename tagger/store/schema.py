@@ -249,6 +249,22 @@ class RunRow(Base):
     note: Mapped[str | None] = mapped_column(Text)
 
 
+class RunTickRow(Base):
+    """How many images of a run got their outcome in one slice of time, for a plot.
+
+    ``at`` is when the slice began, in seconds since 1970: slices are put together by dividing, which both
+    databases do alike with numbers, and not with moments. A run has one row for each slice in which it
+    came on, at most 8,640 a day (:data:`tagger.store.runs.SLICE_SECONDS`).
+    """
+
+    __tablename__ = "run_ticks"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+    run_id: Mapped[int] = mapped_column(BigInt, _fk("runs.id"), primary_key=True)
+    at: Mapped[int] = mapped_column(BigInt, primary_key=True)
+    done: Mapped[int] = mapped_column(BigInt)
+    failed: Mapped[int] = mapped_column(BigInt)
+
+
 class RequestRow(Base):
     """What is still to be added to a run: deleted when it is, and free again when its filler dies."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 from collections.abc import Callable
@@ -124,6 +125,10 @@ def test_a_run_of_tag_shows_what_failed_in_it_and_why(tagger: Tagger, photos: Pa
     assert failed == {"broken.jpg": "corrupt", "note.unknown": "unsupported"}
     assert first["outcomes"] == {"tagged": 5, "corrupt": 1, "unsupported": 1}
     assert second["outcomes"] == {"unsupported": 1} and "later.jpg" in second["failures"][0]["uri"]
+    for run in (first, second):
+        for number in ("done", "failed"):
+            assert sum(tick[number] for tick in run["throughput"]) == run[number]
+    assert re.search(r"Throughput [▁▂▃▄▅▆▇█]+ peak [\d,.]+ images/s\n", tagger("run", "show", "1"))
 
 
 def test_the_database_commands(tagger: Tagger, photos: Path, tmp_path: Path) -> None:

@@ -90,6 +90,7 @@ def test_what_failed_is_tried_again_when_asked(stack: Stack, library: Path, tmp_
     shown = json.loads(mixed.run("run", "show", str(report["run"]), "--json"))
     assert (shown["total"], shown["outcomes"]) == (1, {"corrupt": 1})
     assert [failure["uri"] for failure in shown["failures"]] == ["root://photos/broken.jpg"]
+    assert [(tick["done"], tick["failed"]) for tick in shown["throughput"]] == [(1, 1)]
     assert "broken.jpg" in mixed.run("run", "show", str(report["run"]))
     assert "no run 999" in mixed.run("run", "show", "999", code=1)
     # A file that is there later than its name: tried three times, then told of, then found by a scan.
