@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from tagger.errors import NotFound, SourceError
 from tagger.search.expression import All, Expression, ExpressionError, Not, leaves
 from tagger.search.find import find
 from tagger.search.meaning import longest, resolved
-from tagger.search.query import Found, Query
+from tagger.search.query import Found, Place, Query
 from tagger.sources import OutsideRootsError, Roots
 from tagger.store import albums, catalog, queries
 from tagger.store.queries import Hit, ImageReport, LibraryStatus, TagUse
@@ -37,6 +38,27 @@ class Answer:
 
     expression: Expression
     photos: list[Found]
+    next: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """How often tags are on the photos that a search finds."""
+
+    counted: int
+    complete: bool
+    tags: tuple[TagUse, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a search may become."""
+
+    text: str
+    at: int
+    tag: str
+    images: int
+    meant: str | None
 
 
 def search(
@@ -48,6 +70,7 @@ def search(
     min_confidence: float = 0.0,
     limit: int | None = None,
     offset: int = 0,
+    after: Place | None = None,
 ) -> Answer:
     """Photos of which an expression is true (see :mod:`tagger.search.grammar`) and none of ``without``; only
     those of the album ``within``, of which all if nothing is typed.
@@ -60,10 +83,37 @@ def search(
     with database.reading() as connection:
         catalog.require_models(connection)
         parts = [] if within is None else [understood(connection, albums.find(connection, within).expression)]
-        parts += [understood(connection, typed)] if typed or not parts else []
+        parts += [understood(connection, typed)] if typed else []
         parts += [Not(understood(connection, one)) for one in without]
         expression = parts[0] if len(parts) == 1 else All(tuple(parts))
-        return Answer(expression, find(connection, Query(expression, min_confidence, limit, offset)))
+        found = find(connection, Query(expression, min_confidence, None, offset))
+        places = [Place(one.confidence, one.source == "person", 0, one.image_id) for one in found]
+        begin = places.index(after) + 1 if after in places else 0
+        end = None if limit is None else begin + limit
+        more = end is not None and end < len(found)
+        return Answer(expression, found[begin:end], places[end - 1] if more and end else None)
+
+
+def facets(
+    database: Database, typed: str, *, within: str | None = None, min_confidence: float = 0.0
+) -> Facets:
+    """A stand-in."""
+    photos = search(database, typed, within=within, min_confidence=min_confidence).photos
+    with database.reading() as connection:
+        held = queries.effective_tags(connection, [photo.image_id for photo in photos])
+    counted = Counter(hit.tag for hits in held.values() for hit in hits)
+    return Facets(len(photos), True, tuple(TagUse(*each) for each in counted.most_common()))
+
+
+def complete(database: Database, typed: str, at: int, limit: int = 8) -> list[Completion]:
+    """A stand-in."""
+    begin = typed[:at].rpartition(" ")[2]
+    found = [use for use in tags(database) if use.tag.startswith(begin)][:limit]
+    before = typed[: at - len(begin)]
+    return [
+        Completion(before + use.tag + typed[at:], len(before + use.tag), use.tag, use.images, None)
+        for use in found
+    ]
 
 
 def understood(connection: Connection, typed: str) -> Expression:

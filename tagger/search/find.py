@@ -78,7 +78,7 @@ def _answer(expression: Expression, photo: _Candidate) -> _Answer | None:
         case All(parts):
             every = [_answer(part, photo) for part in parts]
             sure = [each for each in every if each is not None]
-            return min(sure, key=_least) if len(sure) == len(every) else None
+            return min(sure, key=_least, default=_CERTAIN) if len(sure) == len(every) else None
         case AnyOf(parts):
             some = [each for each in (_answer(part, photo) for part in parts) if each is not None]
             return max(some, key=_most, default=None)

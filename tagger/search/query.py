@@ -2,9 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import base64
+import binascii
+import json
+from dataclasses import astuple, dataclass
 
+from tagger.errors import TaggerError
 from tagger.search.expression import Expression
+
+
+class CursorError(TaggerError):
+    """What should say where a page begins says nothing of the kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a photo stands in the order of answers: the next page begins behind it."""
+
+    confidence: float
+    person: bool
+    content_id: int
+    image_id: int
+
+    def written(self) -> str:
+        """As text for a URL."""
+        return base64.urlsafe_b64encode(json.dumps(astuple(self)).encode()).decode().rstrip("=")
+
+    @classmethod
+    def read(cls, text: str) -> Place:
+        """The reverse; raises :class:`CursorError`."""
+        try:
+            confidence, person, content_id, image_id = json.loads(
+                base64.urlsafe_b64decode(text.encode() + b"==")
+            )
+            return cls(float(confidence), bool(person), int(content_id), int(image_id))
+        except (ValueError, TypeError, binascii.Error) as fault:
+            raise CursorError("this is no place in a list: begin again without it") from fault
 
 
 @dataclass(frozen=True, slots=True)
