@@ -62,8 +62,8 @@ _NETWORK = {"nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afpfs", "9p"
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """One database, by its SQLAlchemy engine. ``patience`` is how long, in seconds, work waits for it while it
-    is away."""
+    """One database, by its SQLAlchemy engine. ``patience`` is how many seconds work waits for it while it is
+    away."""
 
     engine: Engine
     patience: float = PATIENCE_SECONDS
