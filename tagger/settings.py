@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from datetime import datetime, time
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 
 from cronsim import CronSim, CronSimError
 from platformdirs import user_cache_path, user_data_path
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tagger.errors import SettingsError, masked
@@ -53,6 +54,10 @@ class Settings(BaseSettings):
     )
     metrics_port: int = Field(
         default=0, ge=0, le=65_000, description="Where Prometheus finds metrics; 0 is nowhere."
+    )
+    token: SecretStr | None = Field(
+        default=None,
+        description="What `tagger serve` wants to hear before it answers: 16 characters at least.",
     )
     log_format: Literal["text", "json"] = Field(
         default="text", description="How workers and beat write their log."
@@ -158,6 +163,16 @@ class Settings(BaseSettings):
                 raise ValueError("no address of a Redis or Valkey, such as redis://:password@host:6379/0")
         return value
 
+    @field_validator("token")
+    @classmethod
+    def _is_token(cls, value: SecretStr | None) -> SecretStr | None:
+        """Of letters that any header and any form can carry as they are."""
+        if value is not None and not re.fullmatch(r"[!-~]{16,1000}", value.get_secret_value()):
+            raise ValueError(
+                "16 letters, digits and signs at least, no blanks; `openssl rand -hex 24` makes one"
+            )
+        return value
+
     @field_validator("scan_cron", "reindex_cron")
     @classmethod
     def _is_cron(cls, value: str | None) -> str | None:
@@ -214,7 +229,12 @@ def _readable(fault: ValueError) -> str:
     if not isinstance(fault, ValidationError):
         return f"the settings cannot be read: {fault}"
     lines = [
-        f"TAGGER_{str(error['loc'][0]).upper()}={masked(repr(error['input']))}: {error['msg']}"
+        f"TAGGER_{str(error['loc'][0]).upper()}={_told(error['loc'][0], error['input'])}: {error['msg']}"
         for error in fault.errors()
     ]
     return "settings that cannot be used: " + "; ".join(lines)
+
+
+def _told(name: int | str, value: object) -> str:
+    """A value for a message; nothing of what is secret."""
+    return "***" if name == "token" else masked(repr(value))

@@ -17,7 +17,20 @@ from typing import Annotated
 import typer
 
 import tagger
-from tagger.cli import albums, database, doctor, look, models, runs, tag, thresholds, train, verdicts, worker
+from tagger.cli import (
+    albums,
+    database,
+    doctor,
+    look,
+    models,
+    runs,
+    serve,
+    tag,
+    thresholds,
+    train,
+    verdicts,
+    worker,
+)
 from tagger.cli.options import DbOption, Globals
 from tagger.cli.output import OutputError, errors, escaped, show_any_character, watch_output
 from tagger.errors import NotFound, TaggerError
@@ -41,6 +54,7 @@ app.command("show")(look.show)
 app.command("tags")(look.tags)
 app.command("status")(look.status)
 app.add_typer(models.app, name="models")
+app.command("serve")(serve.serve)
 app.command("enqueue")(worker.enqueue)
 app.command("worker")(worker.worker)
 app.command("beat")(worker.beat)

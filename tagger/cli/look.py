@@ -170,7 +170,7 @@ def status(
                 while True:
                     live.update(_view(database, settings), refresh=True)
                     time.sleep(WATCH_SECONDS)
-        report, queues, url = lookup.status(database), _queues(settings), database.url
+        report, queues, url = lookup.status(database), queues_of(settings), database.url
     if as_json:
         runs = [as_data(run) for run in report.runs]
         print_json(asdict(report) | {"runs": runs, "queues": queues})
@@ -184,12 +184,12 @@ def _view(database: Database, settings: Settings) -> RenderableType:
 
     try:
         # So much as a terminal of 24 lines has room for.
-        return _status(lookup.status(database, failures=3, runs=1), _queues(settings), database.url)
+        return _status(lookup.status(database, failures=3, runs=1), queues_of(settings), database.url)
     except DatabaseUnavailable as fault:
         return Text(escaped(str(fault)), style="yellow")
 
 
-def _queues(settings: Settings) -> dict[str, int] | str | None:
+def queues_of(settings: Settings) -> dict[str, int] | str | None:
     """Messages that wait in each queue; why that is not known; None where there is no broker."""
     if settings.broker_url is None:
         return None

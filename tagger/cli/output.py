@@ -12,7 +12,6 @@ from enum import Enum
 from io import BufferedWriter, FileIO, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import unquote_to_bytes
 
 from rich import box
 from rich.console import Console

@@ -109,7 +109,7 @@ def enqueue(
     ask = Ask(RunKind.ENQUEUE, settings.model, run, bulk, items, retry_failed=retry_failed)
     with open_library(settings, create=True) as database:
         filled = fill(database, ask, roots, stream=_lines(source, null))
-        sent = _send(database, settings, bulk)
+        sent = send_first(database, settings, bulk)
     if as_json:
         print_json(_as_json(filled))
     else:
@@ -250,7 +250,7 @@ def _lines(source: str | None, null: bool) -> Iterator[str]:
         raise SettingsError(f"{source} cannot be read: {fault.strerror}") from fault
 
 
-def _send(database: Database, settings: Settings, bulk: bool) -> str:
+def send_first(database: Database, settings: Settings, bulk: bool) -> str:
     """After the rows: the first messages; what came of it, for a person."""
     in_hours = settings.is_bulk_hour(datetime.now().time())
     if bulk and not in_hours:

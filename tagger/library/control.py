@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
+from typing import TYPE_CHECKING
 
-from tagger.store import counts, queries, runs
-from tagger.store.queries import RunReport
+from tagger.store import counts, pages, queries, runs
+from tagger.store.queries import Failure, RunReport
 from tagger.store.runs import Run, Tick
 from tagger.store.session import Database
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 def list_runs(database: Database, limit: int) -> list[Run]:
@@ -23,6 +29,23 @@ def show_run(database: Database, run_id: int, failures: int) -> RunReport:
 def throughput(database: Database, run_id: int, points: int = 120) -> tuple[Tick, ...]:
     """What a run did when, in at most so many steps; raises :class:`NotFound`."""
     return database.read(partial(runs.throughput, run_id=run_id, points=points))
+
+
+def page(database: Database, before: int | None, limit: int) -> list[Run]:
+    """All runs a page at a time, the newest first: those begun before one (None: from the newest on)."""
+    return database.read(partial(runs.runs_before, run_id=before, limit=limit))
+
+
+def failures(
+    database: Database, run_id: int, outcome: str | None, after: tuple[datetime, int] | None, limit: int
+) -> Sequence[Failure]:
+    """What failed in a run a page at a time, the latest first, behind an image that ended at a moment; raises
+    :class:`NotFound`."""
+
+    def question(connection: Connection) -> Sequence[Failure]:
+        return pages.failures(connection, runs.find_run(connection, run_id), outcome, after, limit)
+
+    return database.read(question)
 
 
 def pause(database: Database, run_id: int) -> None:

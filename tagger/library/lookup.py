@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlalchemy import select
+
 from tagger.errors import NotFound, SourceError
 from tagger.search import completion
 from tagger.search.completion import Completion
@@ -16,7 +18,8 @@ from tagger.search.find import find
 from tagger.search.meaning import longest, resolved
 from tagger.search.query import Found, Place, Query
 from tagger.sources import OutsideRootsError, Roots
-from tagger.store import albums, catalog, queries
+from tagger.store import albums, catalog, pages, queries
+from tagger.store.pages import ListedImage, TagReport, Which
 from tagger.store.queries import Hit, ImageReport, LibraryStatus, TagUse
 from tagger.store.session import Database
 from tagger.taxonomy import load_taxonomy
@@ -160,9 +163,30 @@ def tags(database: Database) -> list[TagUse]:
         return queries.tags(connection)
 
 
+def tags_page(database: Database, prefix: str, after: tuple[int, str] | None, limit: int) -> list[TagUse]:
+    """Those that begin with ``prefix`` a page at a time, behind one with so many images and such a name."""
+    with database.reading() as connection:
+        return pages.tags(connection, prefix.lower(), after, limit)
+
+
+def tag(database: Database, name: str) -> TagReport:
+    """All that is known of the tag that a word means; raises :class:`NotFound`."""
+    with database.reading() as connection:
+        report = pages.tag(connection, name)
+    if report is None:
+        raise NotFound(unknown_tag(name))
+    return report
+
+
+def images_page(database: Database, which: Which, after: int, limit: int) -> list[ListedImage]:
+    """Images a page at a time, with ids after one."""
+    with database.reading() as connection:
+        return pages.images(connection, which, after, limit)
+
+
 def photos(database: Database, paths: Sequence[str], roots: Roots, limit: int) -> list[Photo]:
     """The first images at or beneath ``paths`` with their tags, the most telling tag first."""
-    prefixes = [prefix for path in paths for prefix in _prefixes(path, roots)]
+    prefixes = [prefix for path in paths for prefix in prefixes_of(path, roots)]
     with database.reading() as connection:
         images = queries.images_under(connection, prefixes, limit)
         above = queries.specificity(connection)
@@ -179,8 +203,14 @@ def status(database: Database, *, failures: int = 10, runs: int = 5) -> LibraryS
         return queries.library_status(connection, failures, runs)
 
 
-def show(database: Database, image: str, roots: Roots) -> ImageReport:
-    """All that is known of one image, named by its path, its URI, or the end of its path.
+def require_answer(database: Database) -> None:
+    """Raise :class:`DatabaseError` unless the database answers."""
+    with database.reading() as connection:
+        connection.scalar(select(1))
+
+
+def show(database: Database, image: str | int, roots: Roots) -> ImageReport:
+    """All that is known of one image, named by its id, its path, its URI, or the end of its path.
 
     Raises :class:`NotFound` when there is none, or several, naming them.
     """
@@ -209,8 +239,12 @@ def ids_of(database: Database, uris: Sequence[str]) -> dict[str, int]:
         return {uri: known.id for uri, known in catalog.known_images(connection, uris).items()}
 
 
-def find_image(connection: Connection, image: str, roots: Roots) -> int:
+def find_image(connection: Connection, image: str | int, roots: Roots) -> int:
     """The id of one image, named as in :func:`show`; raises as that."""
+    if isinstance(image, int):
+        if not catalog.is_known(connection, image):
+            raise NotFound(f"there is no image {image} in this database")
+        return image
     found = queries.find_images(connection, place(image, roots), _quoted(image), limit=6)
     if not found:
         raise NotFound(f"{image} is not in this database: `tagger tag` it first")
@@ -230,7 +264,7 @@ class Known:
 
 def known(database: Database, paths: Sequence[str], roots: Roots) -> Known:
     """What `forget` would remove."""
-    prefixes = [prefix for path in paths for prefix in _prefixes(path, roots)]
+    prefixes = [prefix for path in paths for prefix in prefixes_of(path, roots)]
     with database.reading() as connection:
         return Known(*queries.known(connection, prefixes))
 
@@ -240,12 +274,18 @@ def forget(database: Database, paths: Sequence[str], roots: Roots) -> int:
 
     Raises :class:`NotFound` when nothing is known at any of them.
     """
-    prefixes = [prefix for path in paths for prefix in _prefixes(path, roots)]
+    prefixes = [prefix for path in paths for prefix in prefixes_of(path, roots)]
     with database.writing() as connection:
         gone = catalog.forget(connection, prefixes)
     if not gone:
         raise NotFound(f"nothing is known at {', '.join(paths)}: `tagger status` shows the library")
     return gone
+
+
+def forget_image(database: Database, image_id: int) -> None:
+    """The same for one image by its id; raises :class:`NotFound`."""
+    with database.writing() as connection:
+        catalog.forget_images(connection, [find_image(connection, image_id, Roots())])
 
 
 def place(path: str, roots: Roots) -> str:
@@ -261,7 +301,8 @@ def _canonical(uri: str, roots: Roots) -> str:
         return uri
 
 
-def _prefixes(path: str, roots: Roots) -> tuple[str, ...]:
+def prefixes_of(path: str, roots: Roots) -> tuple[str, ...]:
+    """The URIs beneath which is what a path or URI stands for."""
     if not path.strip():
         raise NotFound("an empty path stands for nothing: use . for this folder")
     if "://" in path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 from typing import Final, TextIO
 
@@ -13,7 +14,7 @@ from sqlalchemy import Connection
 from tagger.errors import NotFound, SourceError
 from tagger.library import lookup, tables
 from tagger.sources import Roots, printable
-from tagger.store import catalog, queries, verdicts
+from tagger.store import catalog, pages, queries, verdicts
 from tagger.store.queries import Spoken
 from tagger.store.schema import VerdictRow
 from tagger.store.session import Database
@@ -28,10 +29,10 @@ LONGEST = 100
 
 @dataclass(frozen=True, slots=True)
 class Saying:
-    """A word on one tag of one image, as it was typed; ``verdict`` None takes back what was said. ``line`` is
-    where it stands in a table."""
+    """A word on one tag of one image, as it was typed (or by its id); ``verdict`` None takes back what was
+    said. ``line`` is where it stands in a table."""
 
-    image: str
+    image: str | int
     tag: str
     verdict: Verdict | None
     line: int | None = None
@@ -46,7 +47,7 @@ def say(database: Database, sayings: Iterable[Saying], roots: Roots, *, new_tags
     """
     with database.writing() as connection:
         tags: dict[str, int] = {}
-        images: dict[str, int] = {}
+        images: dict[str | int, int] = {}
         said: dict[tuple[int, int], Verdict | None] = {}
         for each in sayings:
             with _at(each.line):
@@ -89,6 +90,15 @@ def listed(database: Database, tag: str | None, limit: int | None) -> list[Spoke
     with database.reading() as connection:
         where = [] if tag is None else [VerdictRow.tag_id == _tag(connection, tag)]
         return queries.spoken(connection, *where, limit=limit)
+
+
+def page(
+    database: Database, tag: str | None, after: tuple[datetime, int, str] | None, limit: int
+) -> list[Spoken]:
+    """The same a page at a time, behind what was said at a moment, of an image (by its id) and a tag."""
+    with database.reading() as connection:
+        tag_id = None if tag is None else _tag(connection, tag)
+        return pages.verdicts(connection, tag_id, after, limit)
 
 
 def read_csv(file: TextIO, verdict: Verdict | None) -> Iterator[Saying]:

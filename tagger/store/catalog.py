@@ -467,9 +467,19 @@ def forget(connection: Connection, prefixes: Sequence[str]) -> int:
     Contents that no other image has go too, scores and all.
     """
     ids = list(connection.execute(select(ImageRow.id).where(under(prefixes))).scalars())
+    forget_images(connection, ids)
+    return len(ids)
+
+
+def forget_images(connection: Connection, ids: Sequence[int]) -> None:
+    """The same for images by their ids."""
     for start in range(0, len(ids), GROUP):
         _forget(connection, ids[start : start + GROUP])
-    return len(ids)
+
+
+def is_known(connection: Connection, image_id: int) -> bool:
+    """Whether there is an image of that id."""
+    return connection.execute(select(ImageRow.id).where(ImageRow.id == image_id)).first() is not None
 
 
 def _forget(connection: Connection, ids: Sequence[int]) -> None:

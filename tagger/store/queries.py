@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -63,6 +64,7 @@ class Status:
 class Spoken:
     """What a person said: ``confirm`` or ``reject`` of a tag on an image."""
 
+    image_id: int
     uri: str
     tag: str
     verdict: str
@@ -104,9 +106,11 @@ class ImageReport:
 class Failure:
     """An image that could not be tagged, and why."""
 
+    image_id: int
     uri: str
     outcome: str
     reason: str
+    finished_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,11 +379,11 @@ def image_report(connection: Connection, image_id: int) -> ImageReport:
 def spoken(connection: Connection, *where: ColumnElement[bool], limit: int | None = None) -> list[Spoken]:
     """What people said, the latest first."""
     rows = connection.execute(
-        select(ImageRow.uri, TagRow.name, VerdictRow.verdict, VerdictRow.decided_at)
+        select(VerdictRow.image_id, ImageRow.uri, TagRow.name, VerdictRow.verdict, VerdictRow.decided_at)
         .join(ImageRow, ImageRow.id == VerdictRow.image_id)
         .join(TagRow, TagRow.id == VerdictRow.tag_id)
         .where(*where)
-        .order_by(VerdictRow.decided_at.desc(), ImageRow.uri, TagRow.name)
+        .order_by(VerdictRow.decided_at.desc(), VerdictRow.image_id, TagRow.name)
         .limit(limit)
     )
     return [Spoken(*row) for row in rows]
@@ -388,7 +392,7 @@ def spoken(connection: Connection, *where: ColumnElement[bool], limit: int | Non
 def run_report(connection: Connection, run_id: int, failures: int) -> RunReport:
     """One run; raises :class:`NotFound`. Read are what is pending and what failed: the rest went well."""
     run = find_run(connection, run_id)
-    mine = _done_by(run) if run.kind == RunKind.TAG else TaggingRow.run_id == run_id
+    mine = of_run(run)
     failed = connection.execute(
         select(TaggingRow.outcome, func.count()).where(_FAILED, mine).group_by(TaggingRow.outcome)
     )
@@ -403,8 +407,13 @@ def run_report(connection: Connection, run_id: int, failures: int) -> RunReport:
         outcomes=tuple(
             sorted(((kind, n) for kind, n in outcomes.items() if n), key=lambda one: (-one[1], one[0]))
         ),
-        failures=_failures(connection, failures, mine),
+        failures=last_failures(connection, failures, mine),
     )
+
+
+def of_run(run: Run) -> ColumnElement[bool]:
+    """The taggings that are a run's."""
+    return _done_by(run) if run.kind == RunKind.TAG else TaggingRow.run_id == run.id
 
 
 def _done_by(run: Run) -> ColumnElement[bool]:
@@ -421,16 +430,22 @@ _FAILED = text("taggings.outcome NOT IN ('ok', 'empty')")
 """As the index says it, so that SQLite uses it."""
 
 
-def _failures(connection: Connection, limit: int, which: ColumnElement[bool]) -> tuple[Failure, ...]:
+def last_failures(connection: Connection, limit: int, *which: ColumnElement[bool]) -> tuple[Failure, ...]:
     """The last images that could not be tagged."""
-    rows = connection.execute(
-        select(ImageRow.uri, TaggingRow.outcome, TaggingRow.reason)
+    rows: Iterable[Any] = connection.execute(
+        select(
+            ImageRow.id,
+            ImageRow.uri,
+            TaggingRow.outcome,
+            func.coalesce(TaggingRow.reason, ""),
+            TaggingRow.finished_at,
+        )
         .join(TaggingRow, TaggingRow.image_id == ImageRow.id)
-        .where(_FAILED, which)
+        .where(_FAILED, *which)
         .order_by(TaggingRow.finished_at.desc(), ImageRow.id)
         .limit(limit)
     )
-    return tuple(Failure(row[0], row[1] or "", row[2] or "") for row in rows)
+    return tuple(Failure(*row) for row in rows)
 
 
 def library_status(connection: Connection, failures: int, runs: int) -> LibraryStatus:
@@ -442,7 +457,7 @@ def library_status(connection: Connection, failures: int, runs: int) -> LibraryS
         present=total - vanished,
         vanished=vanished,
         outcomes=_outcomes(connection),
-        failures=_failures(connection, failures, ImageRow.vanished_at.is_(None)),
+        failures=last_failures(connection, failures, ImageRow.vanished_at.is_(None)),
         runs=tuple(last_runs(connection, runs, empty=False)),
         workers=tuple(workers(connection)),
         beats=tuple(beats(connection)),

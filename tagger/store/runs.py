@@ -26,6 +26,7 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    true,
     update,
 )
 
@@ -408,6 +409,19 @@ def last_runs(connection: Connection, limit: int, *, empty: bool = True) -> list
         .where(or_(is_open, RunRow.id.in_(newest)))
         .order_by(RunRow.finished_at.is_not(None), RunRow.id.desc())
         .limit(4 * limit)
+    )
+    return [_run(row, moment) for row in rows]
+
+
+def runs_before(connection: Connection, run_id: int | None, limit: int) -> list[Run]:
+    """The runs that were begun before one (None: all), the newest first, whether they are over or not."""
+    moment = now(connection)
+    rows = connection.execute(
+        select(RunRow, ModelRow.name.label("model_name"), _ASKED.label("filling"))
+        .outerjoin(ModelRow, ModelRow.id == RunRow.model_id)
+        .where(true() if run_id is None else RunRow.id < run_id)
+        .order_by(RunRow.id.desc())
+        .limit(limit)
     )
     return [_run(row, moment) for row in rows]
 

@@ -62,9 +62,11 @@ _NETWORK = {"nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afpfs", "9p"
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """One database, by its SQLAlchemy engine."""
+    """One database, by its SQLAlchemy engine. ``patience`` is how many seconds work waits for it while it is
+    away."""
 
     engine: Engine
+    patience: float = PATIENCE_SECONDS
 
     @property
     def is_sqlite(self) -> bool:
@@ -103,14 +105,14 @@ class Database:
 
         ``work`` may be done twice even after it was committed, if the connection broke in between: it
         is to be such that this does no harm. Raises :class:`DatabaseUnavailable` after
-        :data:`PATIENCE_SECONDS`.
+        :attr:`patience`.
         """
 
         def once() -> T:
             with self.writing() as connection:
                 return work(connection)
 
-        return _patient(once)
+        return _patient(once, self.patience)
 
     def read(self, question: Callable[[Connection], T]) -> T:
         """Ask in a reading transaction, again while the database is away; raises as :meth:`write`."""
@@ -119,7 +121,7 @@ class Database:
             with self.reading() as connection:
                 return question(connection)
 
-        return _patient(once)
+        return _patient(once, self.patience)
 
     def inquiry(self) -> Inquiry:
         """A way to ask many small questions, one after the other."""
@@ -146,7 +148,7 @@ class Inquiry:
 
     def __call__(self, question: Callable[[Connection], T]) -> T:
         """Ask, again while the database is away; raises as :meth:`Database.read`."""
-        return _patient(lambda: self._ask(question))
+        return _patient(lambda: self._ask(question), self._database.patience)
 
     def _ask(self, question: Callable[[Connection], T]) -> T:
         try:
@@ -281,13 +283,13 @@ def _on_network(file: Path) -> bool:
     return nearest is not None and nearest.fstype.lower() in _NETWORK
 
 
-def _patient(attempt: Callable[[], T]) -> T:
+def _patient(attempt: Callable[[], T], seconds: float) -> T:
     with suppress(DatabaseUnavailable):  # as a rule it is there, and no loop need be set up
         return attempt()
     return Retrying(
         retry=retry_if_exception_type(DatabaseUnavailable),
         wait=wait_random_exponential(multiplier=0.1, max=5),
-        stop=stop_after_delay(PATIENCE_SECONDS),
+        stop=stop_after_delay(seconds),
         reraise=True,
     )(attempt)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import time
+from pathlib import Path
 
 import pytest
 
@@ -59,6 +60,23 @@ def test_an_empty_variable_is_none_as_in_a_compose_file(
 ) -> None:
     monkeypatch.setenv(f"TAGGER_{variable}", "")
     assert getattr(load_settings(), variable.lower()) is None
+
+
+@pytest.mark.parametrize(
+    "token", ["fifteen-letters", "sixteen letters!", "sixteen-letters\n", "sixteen-lettärs"]
+)
+def test_a_token_is_long_and_plain_and_never_shown(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    monkeypatch.setenv("TAGGER_TOKEN", token)
+    with pytest.raises(SettingsError, match=r"TAGGER_TOKEN=\*\*\*: .*openssl rand") as refusal:
+        load_settings()
+    assert token not in str(refusal.value)
+    assert "letters-enough" not in repr(load_settings(token="letters-enough-16"))
+
+
+def test_every_setting_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
+    undocumented = {name for name in Settings.model_fields if f"`TAGGER_{name.upper()}`" not in page}
+    assert not undocumented
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Request, Response
-
+from fastapi import APIRouter, Form, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from tagger.errors import DatabaseError, NotFound, TaggerError
@@ -15,7 +14,7 @@ from tagger.library.lookup import Answer
 from tagger.search.expression import SHOWN, AnyOf, ExpressionError, Has, spelled
 from tagger.search.grammar import LONGEST, parse
 from tagger.search.query import CursorError, Place
-from tagger.web.pages.render import page
+from tagger.web.pages.render import back, page, with_query
 from tagger.web.site import Site, SiteHere
 
 router = APIRouter(include_in_schema=False)
@@ -120,9 +119,26 @@ class _Shown:
         return typed[first:start], typed[start:end][:SHOWN], typed[max(start, end) :][:SHOWN]
 
     @property
+    def understood(self) -> str:
+        """The search as it was taken."""
+        return spelled(self.found.expression) if self.found else ""
+
+    @property
     def complaint(self) -> str:
         """The fault in words, without its picture for terminals."""
         return str(self.fault).partition("\n")[0]
+
+
+@router.post("/albums")
+def keep(
+    request: Request,
+    site: SiteHere,
+    name: Annotated[str, Form(max_length=200)],
+    expression: Annotated[str, Form(max_length=LONGEST)],
+) -> Response:
+    """Keep a search under a name."""
+    album = albums.save(site.database, name, expression)
+    return back(with_query("/", album=album.name))
 
 
 @router.get("/grid")
@@ -133,15 +149,13 @@ def grid(
     limit: Annotated[int, Query(ge=1, le=MORE)] = MORE,
 ) -> Response:
     """More photos of a search, behind a place."""
-    return page(request, "_tiles.html", asked=asked, found=_search(site, asked, limit))
+    return page(request, "_grid.html", found=_search(site, asked, limit))
 
 
 @router.get("/facets")
 def facets(request: Request, site: SiteHere, asked: Annotated[Asked, Query()], all: bool = False) -> Response:
     """What else is on the photos of a search."""
-    found = lookup.facets(
-        site.database, asked.typed, within=asked.within, min_confidence=asked.min
-    )
+    found = lookup.facets(site.database, asked.typed, within=asked.within, min_confidence=asked.min)
     return page(request, "_facets.html", asked=asked, facets=found, most=None if all else TAGS)
 
 

@@ -40,8 +40,8 @@ def promote(request: Request, site: SiteHere, name: Annotated[str, Form(max_leng
     try:
         versions.promote(site.database, name)
     except ModelError as fault:
-        return _models(request, site, complaint=str(fault), status=409)
-    return back(request, "/models")
+        return _models(request, site, complaint=str(fault), code=409)
+    return back("/models")
 
 
 @router.post("/models/rollback")
@@ -50,8 +50,8 @@ def roll_back(request: Request, site: SiteHere, vocabulary: Annotated[str, Form(
     try:
         versions.roll_back(site.database, vocabulary)
     except ModelError as fault:
-        return _models(request, site, complaint=str(fault), status=409)
-    return back(request, "/models")
+        return _models(request, site, complaint=str(fault), code=409)
+    return back("/models")
 
 
 @router.get("/models/diff")
@@ -75,13 +75,13 @@ def diff(request: Request, site: SiteHere, before: str, after: str) -> Response:
     )
 
 
-def _models(request: Request, site: Site, *, complaint: str | None = None, status: int = 200) -> Response:
+def _models(request: Request, site: Site, *, complaint: str | None = None, code: int = 200) -> Response:
     found = versions.with_counts(site.database)
     names = dict.fromkeys(each.vocabulary for each in found)
     return page(
         request,
         "models.html",
-        status,
+        code,
         vocabularies=[_vocabulary(name, found) for name in names],
         complaint=complaint,
     )

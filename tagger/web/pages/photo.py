@@ -54,7 +54,7 @@ def say(
         complaint = str(fault)
     if wants_part(request) or complaint:
         return _page(request, site, image_id, complaint=complaint, missing=tag if complaint else None)
-    return back(request, f"/photos/{image_id}")
+    return back(f"/photos/{image_id}")
 
 
 def _page(

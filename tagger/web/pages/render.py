@@ -21,17 +21,21 @@ _FRAGMENT: Final = "HX-Request"
 _RESTORE: Final = "HX-History-Restore-Request"
 
 
-def page(request: Request, template: str, status: int = 200, **values: Any) -> Response:
+def page(request: Request, template: str, code: int = 200, **values: Any) -> Response:
     """A page; ``template`` extends ``base.html``, or ``part.html`` where htmx wants a part of it."""
     is_part = wants_part(request)
-    body = _environment().get_template(template).render(
-        **values,
-        base="part.html" if is_part else "base.html",
-        here=request.url.path,
-        is_locked=site_of(request).token is not None,
+    body = (
+        _environment()
+        .get_template(template)
+        .render(
+            **values,
+            base="part.html" if is_part else "base.html",
+            here=request.url.path,
+            is_locked=site_of(request).token is not None,
+        )
     )
     # The same address is a whole page and a part of it: no cache may give one for the other.
-    return HTMLResponse(body, status, {"Vary": f"{_FRAGMENT}, {_RESTORE}", "Cache-Control": "no-store"})
+    return HTMLResponse(body, code, {"Vary": f"{_FRAGMENT}, {_RESTORE}", "Cache-Control": "no-store"})
 
 
 def wants_part(request: Request) -> bool:
@@ -39,8 +43,8 @@ def wants_part(request: Request) -> bool:
     return _FRAGMENT in request.headers and _RESTORE not in request.headers
 
 
-def back(request: Request, to: str) -> Response:
-    """After a form: the page that shows what came of it, for a browser without scripts or with."""
+def back(to: str) -> Response:
+    """After a form: the page that shows what came of it."""
     return RedirectResponse(to, 303)
 
 

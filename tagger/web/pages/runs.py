@@ -6,7 +6,6 @@ from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Form, Query, Request, Response
 
-from tagger.errors import TaggerError
 from tagger.library import control, filling, lookup
 from tagger.library.filling import FAILURES, Ask
 from tagger.store.runs import Run, RunKind, RunState
@@ -85,7 +84,7 @@ def change(
 ) -> Response:
     """Pause, resume or cancel a run."""
     {"pause": control.pause, "resume": control.resume, "cancel": control.cancel}[deed](site.database, run_id)
-    return back(request, f"/runs/{run_id}")
+    return back(f"/runs/{run_id}")
 
 
 @router.post("/retry")
@@ -96,4 +95,4 @@ def retry(
     chosen = tuple(kind for kind in outcome or FAILURES if not kind.tagged)
     ask = Ask(RunKind.RETRY, site.settings.model, bulk=True, outcomes=chosen)
     filled = filling.fill(site.database, ask, site.roots)
-    return back(request, f"/runs/{filled.run_id}")
+    return back(f"/runs/{filled.run_id}")

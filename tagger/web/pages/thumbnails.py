@@ -7,8 +7,8 @@ from typing import Final, Literal
 
 from fastapi import APIRouter, Request, Response
 
-from tagger.library.thumbnails import ThumbnailSize
 from tagger.library import lookup
+from tagger.library.thumbnails import ThumbnailSize
 from tagger.values import LoadFailure, OutcomeKind
 from tagger.web.errors import refusal
 from tagger.web.site import SiteHere
