@@ -1,0 +1,327 @@
+// The grid: only the rows that are near the window are in the page, whatever was scrolled through; photos come in
+// pages, each behind the one before. Tiles are the server's own HTML, kept as text.
+import { toast } from "./toast.js";
+import { inWords, say } from "./verdicts.js";
+
+const SPARE_ROWS = 3; // above and below the window
+const NEAR_SCREENS = 3; // of what is loaded: then more is fetched
+const GAP = 6;
+const SMALL = matchMedia("(max-width: 48rem)");
+
+class Gallery {
+  constructor(results) {
+    this.results = results;
+    this.grid = results.querySelector("#grid");
+    this.tiles = [];
+    this.ids = [];
+    this.live = new Map(); // by place
+    this.selected = new Set(); // ids
+    this.said = new Map(); // id: verdict, of this visit
+    this.current = 0;
+    this.anchor = 0; // where a range begins
+    this.next = this.grid.dataset.next;
+    this.more = this.grid.dataset.more;
+    this.over = new AbortController();
+    this.take([...this.grid.children]);
+    this.grid.replaceChildren();
+    results.querySelector("#more")?.parentElement.remove();
+    this.listen();
+    this.layout();
+  }
+
+  take(elements) {
+    for (const element of elements) {
+      this.tiles.push(element.outerHTML);
+      this.ids.push(Number(element.dataset.id));
+    }
+  }
+
+  listen() {
+    const { signal } = this.over;
+    const later = () => {
+      this.frame ??= requestAnimationFrame(() => {
+        this.frame = undefined;
+        this.render();
+      });
+    };
+    addEventListener("scroll", later, { passive: true, signal });
+    this.resized = new ResizeObserver(() => this.layout());
+    this.resized.observe(this.grid.parentElement);
+    this.grid.addEventListener("click", (event) => this.click(event), { signal });
+    this.grid.addEventListener("focusin", (event) => this.reach(event.target.closest(".tile")), { signal });
+    document.addEventListener("keydown", (event) => this.key(event), { signal });
+    this.results.querySelector("#select-none").addEventListener("click", () => this.select([], false), { signal });
+    this.results.querySelector("#bulk").addEventListener("submit", (event) => this.sayOfAll(event), { signal });
+    const everything = this.results.querySelector("#everything");
+    everything?.addEventListener("change", () => this.count(), { signal });
+    const viewer = this.results.querySelector("#viewer");
+    viewer.addEventListener("click", (event) => {
+      const go = event.target.closest("[data-go]");
+      if (go) this.open(this.current + Number(go.dataset.go));
+      else if (event.target === viewer) viewer.close();
+    }, { signal });
+    viewer.addEventListener("close", () => this.focus(this.current), { signal });
+  }
+
+  end() {
+    this.over.abort();
+    this.resized.disconnect();
+    cancelAnimationFrame(this.frame);
+  }
+
+  // -- what is in the page -------------------------------------------------------------------
+
+  layout() {
+    const width = this.grid.clientWidth;
+    if (!width) return;
+    const columns = Math.max(3, Math.floor((width + GAP) / ((SMALL.matches ? 110 : 180) + GAP)));
+    this.row = (width - GAP * (columns - 1)) / columns + GAP;
+    if (columns !== this.columns) {
+      this.columns = columns;
+      this.grid.style.setProperty("--columns", columns);
+    }
+    this.render();
+  }
+
+  render() {
+    const rows = Math.ceil(this.tiles.length / this.columns);
+    const above = -this.grid.getBoundingClientRect().top / this.row;
+    const first = Math.max(0, Math.min(rows - 1, Math.floor(above) - SPARE_ROWS));
+    const last = Math.max(first, Math.min(rows - 1, Math.ceil(above + innerHeight / this.row) + SPARE_ROWS));
+    this.grid.style.paddingBlockStart = `${first * this.row}px`;
+    this.grid.style.paddingBlockEnd = `${(rows - 1 - last) * this.row}px`;
+    this.put(first * this.columns, Math.min(this.tiles.length, (last + 1) * this.columns));
+    const screen = innerHeight / this.row;
+    if (this.next && rows - above - screen < NEAR_SCREENS * screen) this.fetch();
+  }
+
+  put(from, to) {
+    for (const [place, tile] of this.live) {
+      if (place < from || place >= to) {
+        tile.remove();
+        this.live.delete(place);
+      }
+    }
+    let before = this.grid.firstElementChild;
+    for (let place = from; place < to; place += 1) {
+      let tile = this.live.get(place);
+      if (!tile) {
+        tile = this.made(place);
+        this.live.set(place, tile);
+        this.grid.insertBefore(tile, before);
+      } else {
+        before = tile.nextElementSibling;
+      }
+    }
+  }
+
+  made(place) {
+    const shell = document.createElement("template");
+    shell.innerHTML = this.tiles[place];
+    const tile = shell.content.firstElementChild;
+    tile.place = place;
+    tile.setAttribute("aria-posinset", place + 1);
+    tile.setAttribute("aria-setsize", this.next ? -1 : this.tiles.length);
+    this.dress(tile);
+    return tile;
+  }
+
+  dress(tile) {
+    const id = this.ids[tile.place];
+    const isSelected = this.selected.has(id);
+    tile.classList.toggle("selected", isSelected);
+    tile.querySelector("input").checked = isSelected;
+    tile.querySelector("a").tabIndex = tile.place === this.current ? 0 : -1;
+    const said = this.said.get(id);
+    if (said && said !== "none") tile.dataset.said = said;
+    else delete tile.dataset.said;
+  }
+
+  dressAll() {
+    for (const tile of this.live.values()) this.dress(tile);
+  }
+
+  async fetch() {
+    if (this.fetching) return;
+    this.fetching = true;
+    try {
+      const address = new URL(this.more, location);
+      address.searchParams.set("after", this.next);
+      const answer = await fetch(address, { headers: { "HX-Request": "true" }, signal: this.over.signal });
+      if (!answer.ok) throw new Error(`The server answered ${answer.status}.`);
+      const page = document.createElement("template");
+      page.innerHTML = await answer.text();
+      const found = page.content.querySelector("template");
+      this.next = found.dataset.next;
+      this.take([...found.content.children]);
+      this.fetching = false;
+      this.layout();
+    } catch (fault) {
+      if (this.over.signal.aborted) return;
+      toast(`No more photos for now: ${fault.message}`, true);
+      setTimeout(() => (this.fetching = false), 3000); // the next scroll tries again
+    }
+  }
+
+  // -- from photo to photo -------------------------------------------------------------------
+
+  reach(tile) {
+    if (!tile || tile.place === this.current) return;
+    const before = this.live.get(this.current);
+    this.current = tile.place;
+    if (before) this.dress(before);
+    this.dress(tile);
+  }
+
+  focus(place) {
+    const to = Math.max(0, Math.min(this.tiles.length - 1, place));
+    const top = this.grid.getBoundingClientRect().top + Math.floor(to / this.columns) * this.row;
+    const head = document.querySelector(".top").offsetHeight + GAP;
+    if (top < head) scrollBy(0, top - head);
+    else if (top + this.row > innerHeight) scrollBy(0, top + this.row - innerHeight);
+    this.render();
+    const before = this.live.get(this.current);
+    this.current = to;
+    if (before) this.dress(before);
+    const tile = this.live.get(to);
+    if (!tile) return;
+    this.dress(tile);
+    tile.querySelector("a").focus({ preventScroll: true });
+  }
+
+  open(place) {
+    if (place < 0 || place >= this.tiles.length) return;
+    const viewer = this.results.querySelector("#viewer");
+    this.current = place;
+    if (!viewer.open) viewer.showModal();
+    viewer.querySelector("[data-go='-1']").disabled = place === 0;
+    viewer.querySelector("[data-go='1']").disabled = place === this.tiles.length - 1 && !this.next;
+    if (this.next && place > this.tiles.length - 2 * this.columns) this.fetch();
+    htmx.ajax("GET", `/photos/${this.ids[place]}`, { target: "#viewed", swap: "innerHTML" });
+  }
+
+  click(event) {
+    const tile = event.target.closest(".tile");
+    if (!tile) return;
+    const box = event.target.closest("input");
+    if (box) {
+      this.pick(tile.place, event.shiftKey, box.checked);
+    } else if (event.target.closest("a") && !(event.ctrlKey || event.metaKey || event.button)) {
+      event.preventDefault();
+      if (event.shiftKey) this.pick(tile.place, true, true);
+      else this.open(tile.place);
+    }
+  }
+
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest("input:not([type=checkbox]), select, textarea")) return;
+    if (document.querySelector("dialog[open]")) {
+      const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (way && this.results.querySelector("#viewer").open) this.open(this.current + way);
+      return;
+    }
+    const within = this.grid.contains(event.target);
+    if (!within && event.target !== document.body && event.target.id !== "main") return;
+    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.columns, ArrowDown: this.columns }[event.key];
+    const deed = { c: "confirm", r: "reject", u: "none" }[event.key];
+    if (step && (within || step === 1)) {
+      event.preventDefault();
+      this.focus(within ? this.current + step : this.current);
+      if (event.shiftKey) this.pick(this.current, true, true);
+    } else if (event.key === "x" || event.key === "X") {
+      this.pick(this.current, event.shiftKey, !this.selected.has(this.ids[this.current]));
+    } else if (event.key === "Escape") {
+      this.select([], false);
+    } else if (deed && within) {
+      this.sayOf(this.current, deed);
+    }
+  }
+
+  // -- selecting and saying ------------------------------------------------------------------
+
+  pick(place, isRange, on) {
+    const [from, to] = isRange ? [Math.min(this.anchor, place), Math.max(this.anchor, place)] : [place, place];
+    if (!isRange) this.anchor = place;
+    for (let each = from; each <= to; each += 1) {
+      if (on) this.selected.add(this.ids[each]);
+      else this.selected.delete(this.ids[each]);
+    }
+    this.count();
+  }
+
+  select(ids, on) {
+    this.selected = new Set(on ? ids : []);
+    const everything = this.results.querySelector("#everything");
+    if (everything) everything.checked = false;
+    this.count();
+  }
+
+  count() {
+    this.dressAll();
+    const bulk = this.results.querySelector("#bulk");
+    const all = this.results.querySelector("#everything")?.checked;
+    bulk.hidden = !this.selected.size;
+    bulk.querySelector("#selected").textContent = all
+      ? "All that the search finds"
+      : `${this.selected.size.toLocaleString("en")} selected`;
+    const tag = bulk.querySelector("#bulk-tag");
+    if (!tag.value) tag.value = this.live.get(this.current)?.dataset.tag ?? "";
+  }
+
+  async sayOf(place, verdict) {
+    const shell = document.createElement("template");
+    shell.innerHTML = this.tiles[place];
+    const tag = shell.content.firstElementChild.dataset.tag;
+    if (!tag) {
+      toast("This photo was not found for a tag: open it, or search for one.", true);
+      return;
+    }
+    await this.tell(verdict, tag, { images: [this.ids[place]] }, [this.ids[place]]);
+  }
+
+  async sayOfAll(event) {
+    event.preventDefault();
+    const verdict = event.submitter.value;
+    const tag = event.target.elements.tag.value.trim();
+    const { q, album, min } = this.results.dataset;
+    const all = this.results.querySelector("#everything")?.checked;
+    const which = all ? { where: q, min: Number(min), ...(album && { album }) } : { images: [...this.selected] };
+    if (all && !confirm(`${{ confirm: "Confirm", reject: "Reject", none: "Take back" }[verdict]} ${tag} on all photos that "${q}" finds?`)) return;
+    await this.tell(verdict, tag, which, all ? this.ids : which.images);
+  }
+
+  async tell(verdict, tag, which, ids) {
+    try {
+      const noted = await say(verdict, tag, which);
+      for (const id of ids) this.said.set(id, verdict);
+      this.dressAll();
+      toast(inWords(verdict, tag, noted));
+    } catch (fault) {
+      toast(fault.message, true);
+    }
+  }
+}
+
+let gallery;
+
+function begin() {
+  gallery?.end();
+  gallery = undefined;
+  const results = document.getElementById("results");
+  const search = document.getElementById("q");
+  if (!results) return;
+  if (SMALL.matches) results.querySelector(".fold").open = false;
+  if (search && document.activeElement !== search) search.value = results.dataset.q;
+  const album = document.getElementById("album");
+  if (album) album.value = results.dataset.album;
+  if (results.querySelector("#grid")) gallery = new Gallery(results);
+}
+
+export function startGallery() {
+  begin();
+  document.body.addEventListener("htmx:afterSwap", (event) => {
+    if (event.detail.target.id === "results" || event.detail.target === document.body) begin();
+  });
+  document.body.addEventListener("htmx:historyRestore", begin);
+}

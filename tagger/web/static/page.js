@@ -1,0 +1,66 @@
+// What every page has: keys, words on what was done, and the parts that pages share.
+import { combobox, tagNames } from "./combo.js";
+import { startGallery } from "./gallery.js";
+import { photoKeys } from "./photo.js";
+import { toast } from "./toast.js";
+
+const isTyping = (target) => target.closest?.("input:not([type=checkbox]):not([type=range]), select, textarea");
+
+function switchTheme() {
+  const root = document.documentElement;
+  const isDark = root.dataset.theme
+    ? root.dataset.theme === "dark"
+    : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = isDark ? "light" : "dark";
+  localStorage.setItem("theme", root.dataset.theme);
+}
+
+function keys(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+  const help = document.getElementById("help");
+  const search = document.getElementById("q");
+  if (event.key === "?") {
+    event.preventDefault();
+    help.open ? help.close() : help.showModal();
+  } else if (event.key === "/" && search && !document.querySelector("dialog[open]")) {
+    event.preventDefault();
+    search.focus();
+    search.select();
+  } else if (!help.open) {
+    photoKeys(event);
+  }
+}
+
+async function complain(event) {
+  const answer = event.detail.xhr;
+  let said = `The server answered ${answer.status}.`;
+  try {
+    said = JSON.parse(answer.responseText).error.message;
+  } catch {
+    // no JSON: the number has to do
+  }
+  toast(said, true);
+}
+
+document.getElementById("theme").addEventListener("click", switchTheme);
+document.getElementById("help-button").addEventListener("click", () => document.getElementById("help").showModal());
+document.addEventListener("keydown", keys);
+document.addEventListener("submit", (event) => {
+  const question = event.target.dataset.ask;
+  if (question && !confirm(question)) event.preventDefault();
+});
+document.addEventListener("input", (event) => {
+  if (event.target.id === "least") {
+    document.getElementById("least-shown").value = Number(event.target.value).toFixed(2);
+  } else if (event.target.list) {
+    tagNames(event.target);
+  }
+});
+// A picture that cannot be shown leaves its name, which is its alternative text.
+document.addEventListener("error", (event) => event.target.closest?.(".tile, figure")?.classList.add("broken"), true);
+document.body.addEventListener("htmx:responseError", complain);
+document.body.addEventListener("htmx:sendError", () => toast("The server does not answer.", true));
+
+const search = document.getElementById("q");
+if (search) combobox(search, document.getElementById("completions"));
+startGallery();

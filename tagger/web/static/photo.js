@@ -1,0 +1,46 @@
+// One photo, on a page of its own or opened over the grid: its tags by the keyboard, and what is in focus after a
+// word was said, when the server has rendered all anew.
+const VERDICTS = { c: "confirm", r: "reject", u: "none" };
+
+const shown = () => document.querySelector("dialog[open] .photo") ?? document.querySelector("main > .photo");
+const lines = (photo) => [...photo.querySelectorAll(".line")];
+const focused = (photo) => photo.querySelector(".line:focus-within, .line:focus") ?? photo.querySelector(".line[tabindex='0']");
+
+function focusLine(line) {
+  if (!line) return;
+  for (const other of lines(line.closest(".photo"))) other.tabIndex = other === line ? 0 : -1;
+  line.focus();
+}
+
+export function photoKeys(event) {
+  const photo = shown();
+  if (!photo) return;
+  const line = focused(photo);
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (step) {
+    event.preventDefault();
+    const all = lines(photo);
+    const here = all.indexOf(photo.contains(document.activeElement) ? line : null);
+    focusLine(all[Math.max(0, Math.min(all.length - 1, here + step))]);
+  } else if (VERDICTS[event.key] && line) {
+    event.preventDefault();
+    line.querySelector(`button[value=${VERDICTS[event.key]}]`)?.click();
+  }
+}
+
+let last = null;
+
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const line = event.target.closest?.(".line");
+  const photo = event.target.closest?.(".photo");
+  if (photo) last = { tag: line?.dataset.tag, place: line ? lines(photo).indexOf(line) : -1 };
+});
+document.addEventListener("htmx:afterSettle", () => {
+  const photo = shown();
+  if (!photo || !last) return;
+  const all = lines(photo);
+  const same = all.find((line) => line.dataset.tag === last.tag && !line.classList.contains("rejected"));
+  if (last.place >= 0) focusLine(same ?? all[Math.min(last.place, all.length - 1)]);
+  else photo.querySelector("#add-tag")?.focus();
+  last = null;
+});

@@ -1,0 +1,5 @@
+// Before the first paint, so that nobody sees the other one flash by. Without a choice it is the system's.
+(() => {
+  const chosen = localStorage.getItem("theme");
+  if (chosen) document.documentElement.dataset.theme = chosen;
+})();
