@@ -117,7 +117,12 @@ class Settings(BaseSettings):
     )
     cache_dir: Path = Field(
         default_factory=lambda: user_cache_path("tagger", appauthor=False),
-        description="Networks in the engine's own form; may be emptied at any time.",
+        description="Networks in the engine's own form, and thumbnails; may be emptied at any time.",
+    )
+    thumbnail_bytes: int = Field(
+        default=1_000_000_000,
+        ge=0,
+        description="Thumbnails that are kept, in bytes; those that nobody looks at go first. 0 keeps none.",
     )
 
     @field_validator("roots", mode="before")

@@ -160,13 +160,29 @@ class Preprocessing:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
+    @property
+    def side(self) -> int:
+        """The longest side, in pixels, of what is loaded."""
+        return self.crop
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """How people want their pixels: all of the picture, fitted into a square of ``side`` pixels.
+
+    Its shape is kept, and it is never enlarged.
+    """
+
+    side: int
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedImage(Plain):
     """An upright picture ready to be batched.
 
     ``pixels`` is uint8 RGB of shape [crop, crop, 3]: an array, or a tensor that lies on the
-    engine's device already. ``note`` says what a person should know of it (``damaged: the file
+    engine's device already. Of a picture that was wanted :class:`Whole` it is [h, w, 3], neither more
+    than its ``side``. ``note`` says what a person should know of it (``damaged: the file
     ends early``), None when all is well. ``loader`` names what decoded it, None for the loader
     that loads everything.
     """

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from PIL.Image import Image as Picture
 
-from tagger.loading.geometry import Box, mirrored_axes, swaps_sides, whole_blocks, within
+from tagger.loading.geometry import Box, Size, mirrored_axes, swaps_sides, whole_blocks, within
 from tagger.loading.resize import resize
 
 # Straight alpha must be multiplied in before pixels are averaged: what is transparent has a
@@ -50,9 +50,11 @@ def _is_transparent(image: Picture) -> bool:
     return in_palette or image.mode in _WITH_ALPHA or "transparency" in image.info
 
 
-def resample(image: Picture, box: Box, size: int, kernel: Image.Resampling, gap: float, turn: int) -> Picture:
-    """The part ``box`` of a loaded picture as a square of ``size`` pixels, in a mode for
-    :func:`to_rgb`. ``gap`` is how much larger than wanted a cheap reduction may leave it.
+def resample(
+    image: Picture, box: Box, size: Size, kernel: Image.Resampling, gap: float, turn: int
+) -> Picture:
+    """The part ``box`` of a loaded picture at ``size`` pixels, (width, height) as it is stored, in a mode
+    for :func:`to_rgb`. ``gap`` is how much larger than wanted a cheap reduction may leave it.
 
     ``turn`` is the orientation that the picture waits to be given. So that it gives the very pixels
     of its upright twin, blocks are counted from where that one begins, and a picture that lies on
@@ -66,6 +68,7 @@ def resample(image: Picture, box: Box, size: int, kernel: Image.Resampling, gap:
     image, box = _reduced(image, box, size, gap, turn)
     if swaps_sides(turn):
         image, box = image.transpose(Image.Transpose.TRANSPOSE), (box[1], box[0], box[3], box[2])
+        size = size[1], size[0]
     return resize(image, size, kernel, box)
 
 
@@ -85,10 +88,10 @@ def changes_colours(profile: bytes | None, mode: str) -> bool:
     return bool(profile) and _transform(profile, mode) is not None
 
 
-def _reduced(image: Picture, box: Box, size: int, gap: float, turn: int) -> tuple[Picture, Box]:
+def _reduced(image: Picture, box: Box, size: Size, gap: float, turn: int) -> tuple[Picture, Box]:
     """The surroundings of ``box``, their blocks averaged while they are much too large; and the box
     in them."""
-    x, y = (max(1, int((box[axis + 2] - box[axis]) / size / gap)) for axis in (0, 1))
+    x, y = (max(1, int((box[axis + 2] - box[axis]) / size[axis] / gap)) for axis in (0, 1))
     if max(x, y) == 1 and not swaps_sides(turn):
         return image, box
     part = _surroundings(image.size, box, size, (x, y), turn)
@@ -96,9 +99,9 @@ def _reduced(image: Picture, box: Box, size: int, gap: float, turn: int) -> tupl
     return reduced, within(box, part, (x, y))
 
 
-def _converted(image: Picture, box: Box, size: int, mode: str, gap: float, turn: int) -> tuple[Picture, Box]:
+def _converted(image: Picture, box: Box, size: Size, mode: str, gap: float, turn: int) -> tuple[Picture, Box]:
     """The same in another mode, band by band."""
-    factor = max(1, int(min(box[2] - box[0], box[3] - box[1]) / size / gap))
+    factor = max(1, int(min((box[2] - box[0]) / size[0], (box[3] - box[1]) / size[1]) / gap))
     part = _surroundings(image.size, box, size, (factor, factor), turn)
     left, upper, right, lower = part
     wide = right - left
@@ -110,14 +113,12 @@ def _converted(image: Picture, box: Box, size: int, mode: str, gap: float, turn:
     return canvas, within(box, part, (factor, factor))
 
 
-def _surroundings(
-    whole: tuple[int, int], box: Box, size: int, blocks: tuple[int, int], turn: int
-) -> tuple[int, int, int, int]:
+def _surroundings(whole: Size, box: Box, size: Size, blocks: Size, turn: int) -> tuple[int, int, int, int]:
     """The box in whole blocks with what a kernel reaches beyond its edge (bicubic: two pixels of
     the smaller scale on each side)."""
     edges = []
     for axis, mirrored in enumerate(mirrored_axes(turn)):
-        reach = 2 * max(1.0, (box[axis + 2] - box[axis]) / size) + 1
+        reach = 2 * max(1.0, (box[axis + 2] - box[axis]) / size[axis]) + 1
         start, end = box[axis] - reach, box[axis + 2] + reach
         edges.append(whole_blocks(whole[axis], start, end, blocks[axis], mirrored=mirrored))
     (left, right), (upper, lower) = edges

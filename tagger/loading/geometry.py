@@ -1,4 +1,4 @@
-"""Which part of a stored picture becomes the network's square.
+"""Which part of a stored picture becomes the network's square, and how large all of it may be shown.
 
 The weights were trained on pictures whose shorter side is resized and whose centre is then cut
 out, upright. Both steps are one here: the part of the stored picture that ends up inside the crop
@@ -67,6 +67,13 @@ def crop_box(stored: Size, orientation: int, resize: int, crop: int) -> Box:
         y0, y1 = height - y1, height - y0
     # Rounding in the last bit must not leave the picture.
     return max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
+
+
+def fitted(stored: Size, side: int) -> Size:
+    """The width and height of the whole picture where it has room in a square of ``side`` pixels: its shape
+    is kept, it is never larger than it is stored, and at least a pixel is left of either side."""
+    scale = min(1.0, side / max(stored))
+    return max(1, round(stored[0] * scale)), max(1, round(stored[1] * scale))
 
 
 def scaled(box: Box, stored: Size, extent: tuple[float, float]) -> Box:

@@ -1,4 +1,4 @@
-"""The loader of the CPU engines: Pillow decodes, and only the crop is resampled.
+"""The loader of the CPU engines: Pillow decodes, and only what is shown is resampled.
 
 What all loaders hold to, whatever decodes:
 
@@ -31,14 +31,14 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from tagger.errors import ModelError
 from tagger.loading.budget import Budget, Memory
 from tagger.loading.colour import resample, to_rgb
 from tagger.loading.damage import Damage
 from tagger.loading.decode import decode, decoding_bytes, open_picture, open_stamp, shrink
 from tagger.loading.facts import Exif, image_facts, orientation_of, read_exif
 from tagger.loading.failures import RefusalError, explain, too_many_pixels
-from tagger.loading.geometry import TURNS, TURNS_AFTER_SWAP, Size, crop_box, missing_side, scaled, swaps_sides
+from tagger.loading.framing import framing_of
+from tagger.loading.geometry import TURNS, TURNS_AFTER_SWAP, Size, missing_side, scaled, swaps_sides
 from tagger.loading.opened import Opened
 from tagger.loading.preview import open_preview
 from tagger.loading.quiet import prepare_pillow, quiet_warnings
@@ -50,18 +50,13 @@ from tagger.values import (
     LoadFailure,
     OutcomeKind,
     Preprocessing,
+    Whole,
 )
 
 _LOG = logging.getLogger(__name__)
 
-_KERNELS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-
-# How many times larger than wanted the cheap reductions must leave a picture to the exact kernel.
-# For a JPEG's own scaling 2, as right as full decoding: measured with EfficientNet-Lite0 on ImageNet
-# photos enlarged to 3,000 pixels, log-loss 0.714 rises by 0.000 at 1/4 and by 0.006 at 1/8, which
-# would save a seventh of the time on 12 megapixels.
-_JPEG_GAP = 2.0
-# For block averages 2: top-1 on 650 of them stays what it is.
+# How many times larger than wanted block averages must leave a picture to the exact kernel: top-1 on
+# 650 photos stays what it is.
 _GAP = 2.0
 
 # A picture of which less is there is corrupt.
@@ -72,7 +67,8 @@ class PillowLoader:
     """Loads for one preprocessing; thread-safe, and best used by all threads of a process.
 
     Args:
-        preprocessing: the square that the weights want; ``resize`` must not be below ``crop``.
+        preprocessing: the square that the weights want, whose ``resize`` must not be below ``crop``; or
+            the whole picture, as people want it.
         limits: what one image may cost.
         memory: where decoding takes its memory from; a picture that needs more than all of it is
             ``too_large``. By default ``limits.max_memory``, for the threads of this loader.
@@ -84,15 +80,12 @@ class PillowLoader:
     name = "pillow"
 
     def __init__(
-        self, preprocessing: Preprocessing, limits: Limits | None = None, memory: Memory | None = None
+        self,
+        preprocessing: Preprocessing | Whole,
+        limits: Limits | None = None,
+        memory: Memory | None = None,
     ) -> None:
-        if not 0 < preprocessing.crop <= preprocessing.resize:
-            raise ModelError(
-                f"a crop of {preprocessing.crop} does not fit into {preprocessing.resize} pixels"
-            )
-        self._preprocessing = preprocessing
-        # How small a JPEG may be decoded, on its shorter side.
-        self._wanted = round(preprocessing.resize * _JPEG_GAP)
+        self._framing = framing_of(preprocessing)
         self._limits = limits or Limits()
         self._memory = memory or Budget(self._limits.max_memory)
         prepare_pillow(self._limits.max_pixels)
@@ -126,7 +119,7 @@ class PillowLoader:
     def _by_preview(self, file: FileContent, opened: Opened) -> LoadedImage | None:
         """The same picture by the small one that the camera put beside it; None if there is none, or if
         anything is wrong with it."""
-        preview = open_preview(opened, self._wanted)
+        preview = open_preview(opened, self._framing.least(opened.image.size))
         if preview is None:
             return None
         try:
@@ -140,11 +133,12 @@ class PillowLoader:
     def _loaded(self, file: FileContent, opened: Opened, exif: Exif) -> LoadedImage:
         image = opened.image
         stored = image.size
-        extent = shrink(image, self._wanted)
+        least = self._framing.least(stored)
+        extent = shrink(image, least)
         needed = decoding_bytes(image, stored)
         self._check_memory(needed)
         with self._memory.taking(needed):
-            picture, damage = decode(opened, self._wanted)
+            picture, damage = decode(opened, least)
             # What a PNG keeps behind its pixels is known only now.
             exif = exif or read_exif(image)
             turn = orientation_of(exif)
@@ -164,15 +158,14 @@ class PillowLoader:
         turn: int,
         damage: Damage | None,
     ) -> Image.Image:
-        """The crop of a decoded picture, of its sound rows alone if it is damaged."""
-        want, kept = self._preprocessing, damage.kept if damage else 1.0
+        """What is shown of a decoded picture, of its sound rows alone if it is damaged."""
+        kept = damage.kept if damage else 1.0
         sound = stored[0], max(1, round(stored[1] * kept))
-        box = crop_box(sound, turn, want.resize, want.crop)
+        box, size = self._framing.part(sound, turn)
         left, upper, right, lower = scaled(box, sound, (extent[0], extent[1] * kept))
         skipped = extent[1] * (1 - kept) if damage and damage.from_bottom else 0.0
         part = left, upper + skipped, right, min(lower + skipped, extent[1])
-        kernel = _KERNELS[want.interpolation]
-        return resample(picture, part, want.crop, kernel, _GAP, turn)
+        return resample(picture, part, size, self._framing.kernel, _GAP, turn)
 
     def _check_pixels(self, stored: Size) -> None:
         pixels = stored[0] * stored[1]

@@ -12,9 +12,9 @@ Found = LoadedImage | EncodedImage | LoadFailure | None
 
 
 class Loader(Protocol):
-    """Turns the bytes of one file into the pixels that a model wants.
+    """Turns the bytes of one file into the pixels that a model wants, or people do.
 
-    It is bound to one preprocessing and to limits when it is made, may be called from many threads at
+    It is bound to one way of having them and to limits when it is made, may be called from many threads at
     once, and never raises for what is wrong with a file.
     """
 
@@ -24,7 +24,7 @@ class Loader(Protocol):
         ...
 
     def load(self, file: FileContent) -> LoadedImage | LoadFailure:
-        """One picture, upright, uint8 RGB of shape [crop, crop, 3]; or why there is none."""
+        """One picture, upright, uint8 RGB, [crop, crop, 3] or whole; or why there is none."""
         ...
 
 

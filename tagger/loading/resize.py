@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image
 from PIL.Image import Image as Picture
 
-from tagger.loading.geometry import Box
+from tagger.loading.geometry import Box, Size
 
-_Resize = Callable[[Picture, int, Image.Resampling, Box], Picture]
+_Resize = Callable[[Picture, Size, Image.Resampling, Box], Picture]
 
 # What is linear in all channels. RGBa and CMYK are four bytes a pixel like any other.
 _MODES = frozenset({"RGB", "L", "CMYK", "RGBa"})
@@ -29,8 +29,8 @@ _LEVEL = 5
 not in the same order: over photos 0.25 on the average."""
 
 
-def resize(image: Picture, size: int, kernel: Image.Resampling, box: Box) -> Picture:
-    """The part ``box`` of a loaded picture as a square of ``size`` pixels, antialiased, in its mode.
+def resize(image: Picture, size: Size, kernel: Image.Resampling, box: Box) -> Picture:
+    """The part ``box`` of a loaded picture at ``size`` (width, height) pixels, antialiased, in its mode.
 
     ``kernel`` is bilinear or bicubic (a = -0.5). Thread-safe.
     """
@@ -38,12 +38,12 @@ def resize(image: Picture, size: int, kernel: Image.Resampling, box: Box) -> Pic
     return (fast or _by_pillow)(image, size, kernel, box)
 
 
-def _shrinks(size: int, box: Box) -> bool:
+def _shrinks(size: Size, box: Box) -> bool:
     """cykooz.resizer 4.0.1 reads beyond its own rows where it enlarges: about one in a thousand boxes in the
     middle of a small picture ended the process, 300 x 197 pixels to 260 for one. Of 36,000 that were shrunk
     none did, and none differed from Pillow's."""
     left, upper, right, lower = box
-    return right - left >= size and lower - upper >= size
+    return right - left >= size[0] and lower - upper >= size[1]
 
 
 def works() -> bool:
@@ -51,8 +51,8 @@ def works() -> bool:
     return _fast() is not None
 
 
-def _by_pillow(image: Picture, size: int, kernel: Image.Resampling, box: Box) -> Picture:
-    return image.resize((size, size), kernel, box=box)
+def _by_pillow(image: Picture, size: Size, kernel: Image.Resampling, box: Box) -> Picture:
+    return image.resize(size, kernel, box=box)
 
 
 @cache
@@ -74,13 +74,13 @@ def _by_cykooz() -> _Resize:
         Image.Resampling.BICUBIC: ResizeAlg.convolution(FilterType.catmull_rom),
     }
 
-    def fast(image: Picture, size: int, kernel: Image.Resampling, box: Box) -> Picture:
+    def fast(image: Picture, size: Size, kernel: Image.Resampling, box: Box) -> Picture:
         left, upper, right, lower = box
         part = CropBox(left, upper, right - left, lower - upper)
-        square = Image.new(image.mode, (size, size), None)  # not filled before: all of it is written
+        small = Image.new(image.mode, size, None)  # not filled before: all of it is written
         resizer = own.__dict__.get("resizer") or own.__dict__.setdefault("resizer", Resizer())
-        resizer.resize_pil(image, square, ResizeOptions(resize_alg=filters[kernel], crop_box=part))
-        return square
+        resizer.resize_pil(image, small, ResizeOptions(resize_alg=filters[kernel], crop_box=part))
+        return small
 
     return fast
 
@@ -90,7 +90,9 @@ def _agrees(fast: _Resize) -> bool:
     noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
     picture, box = Image.fromarray(noise), (3.5, 1.25, 45.0, 42.75)
     for kernel in (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC):
-        theirs, ours = (np.asarray(way(picture, 16, kernel, box)).astype(int) for way in (fast, _by_pillow))
+        theirs, ours = (
+            np.asarray(way(picture, (16, 16), kernel, box)).astype(int) for way in (fast, _by_pillow)
+        )
         if np.abs(theirs - ours).max() > _LEVEL:
             return False
     return True

@@ -58,7 +58,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the watcher's to understand
     connection: Connection = Connection(int(sys.argv[1]))
     setup: Setup = connection.recv()
-    slot = Slot(int(sys.argv[2]), setup.preprocessing.crop)
+    slot = Slot(int(sys.argv[2]), setup.preprocessing.side)
     _die_with_watcher()
     work = _Work(connection, setup, slot)
     prepare(setup.roots)  # before anything is measured: what it brings along is no image's fault

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tagger.sources import Roots
-from tagger.values import EncodedImage, ImageRef, Limits, LoadedImage, LoadFailure, Plain, Preprocessing
+from tagger.values import (
+    EncodedImage,
+    ImageRef,
+    Limits,
+    LoadedImage,
+    LoadFailure,
+    Plain,
+    Preprocessing,
+    Whole,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +30,7 @@ class Setup:
 
     roots: Roots
     limits: Limits
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | Whole
     follow_links: bool = False
 
 

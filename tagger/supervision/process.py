@@ -94,7 +94,7 @@ class LoadingProcess:
         self._worked = 0.0
         self._held_before = 0
         try:
-            self._start(setup.preprocessing.crop)
+            self._start(setup.preprocessing.side)
         except OSError as fault:
             raise LoadingError(f"a process that loads images cannot be started: {fault}") from fault
         with suppress(OSError):  # if it is gone already, whoever waits for it will say so

@@ -19,12 +19,13 @@ from tagger.values import LoadedImage
 _WORDS = 64
 """Bytes for the two words: a line of the processor's cache, so that pictures begin on one."""
 _IN_HAND, _CUT = 0, 1
-_EMPTY = np.empty((0, 0, 3), np.uint8)
 
 
 class Slot:
-    """Room for a handful of square pictures, uint8 [HANDFUL, side, side, 3], in a file without a name; and
-    two words beside them, by which each process sees without asking what the other is at.
+    """Room for a handful of pictures, uint8 [HANDFUL, side, side, 3], in a file without a name; and two words
+    beside them, by which each process sees without asking what the other is at.
+
+    A picture that is not square lies in the upper left of its room.
 
     Who has made it hands :attr:`fd` to the other process, which opens it there by that number.
     """
@@ -67,13 +68,15 @@ class Slot:
         self._memory[_CUT] = cut
 
     def put(self, place: int, image: LoadedImage) -> LoadedImage:
-        """Leave the pixels here; the image without them."""
-        self._pixels[place] = image.pixels
-        return replace(image, pixels=_EMPTY)
+        """Leave the pixels, [h, w, 3], here; the image with none of them, but with their shape: [h, w, 0]."""
+        height, width = image.pixels.shape[:2]
+        self._pixels[place, :height, :width] = image.pixels
+        return replace(image, pixels=np.empty((height, width, 0), np.uint8))
 
     def take(self, place: int, image: LoadedImage) -> LoadedImage:
         """The image with a copy of the pixels that were left for it."""
-        return replace(image, pixels=self._pixels[place].copy())
+        height, width = image.pixels.shape[:2]
+        return replace(image, pixels=self._pixels[place, :height, :width].copy())
 
     def close(self) -> None:
         """Give the memory back."""

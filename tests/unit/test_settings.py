@@ -32,6 +32,7 @@ from worker.app import make_app
         ("TAGGER_LOG_FORMAT", "xml", "'text' or 'json'"),
         ("TAGGER_MAX_SECONDS", "nan", "less than or equal"),
         ("TAGGER_THREADS", "0", "greater than or equal to 1"),
+        ("TAGGER_THUMBNAIL_BYTES", "-1", "greater than or equal to 0"),
         ("TAGGER_ENGINE", "abacus", "TAGGER_ENGINE"),
     ],
 )
@@ -133,6 +134,12 @@ def test_a_broker_is_an_address_and_its_password_is_not_shown(url: str, said: st
     with pytest.raises(SettingsError, match=said) as refusal:
         load_settings(broker_url=url)
     assert "TAGGER_BROKER_URL" in str(refusal.value) and "s3cret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("field", Settings.model_fields)
+def test_each_is_documented(field: str) -> None:
+    documented = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
+    assert f"| `TAGGER_{field.upper()}` |" in documented
 
 
 def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:

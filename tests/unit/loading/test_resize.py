@@ -32,9 +32,9 @@ def test_the_pixels_are_pillows(mode: str, kernel: Image.Resampling) -> None:
     picture = photo.convert("RGBA").convert("RGBa") if mode == "RGBa" else photo
     picture = Image.merge("LAB", photo.split()) if mode == "LAB" else picture
     picture = picture if picture.mode == mode else picture.convert(mode)
-    found = resize(picture, 224, kernel, BOX)
-    expected = picture.resize((224, 224), kernel, box=BOX)
-    assert (found.mode, found.size) == (mode, (224, 224))
+    found = resize(picture, (224, 200), kernel, BOX)
+    expected = picture.resize((224, 200), kernel, box=BOX)
+    assert (found.mode, found.size) == (mode, (224, 200))
     difference = np.abs(np.asarray(found).astype(int) - np.asarray(expected))
     assert difference.mean() < 0.5 and difference.max() < 16
 
@@ -48,14 +48,12 @@ def test_without_it_pillow_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cykooz_resizer", None)
     assert room._fast() is None
     picture = Image.linear_gradient("L")
-    found = resize(picture, 32, Image.Resampling.BICUBIC, (0, 0, 256, 256))
+    found = resize(picture, (32, 32), Image.Resampling.BICUBIC, (0, 0, 256, 256))
     assert np.array_equal(found, picture.resize((32, 32), Image.Resampling.BICUBIC))
 
 
 def test_one_that_gives_other_pixels_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        room, "_by_cykooz", lambda: lambda image, size, kernel, box: image.resize((size, size))
-    )
+    monkeypatch.setattr(room, "_by_cykooz", lambda: lambda image, size, kernel, box: image.resize(size))
     assert room._fast() is None
 
 
@@ -70,7 +68,8 @@ for size, side, box in (
 ):
     picture = Image.effect_noise(size, 40).convert("RGB")
     for kernel in (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC):
-        found, expected = resize(picture, side, kernel, box), picture.resize((side, side), kernel, box=box)
+        found = resize(picture, (side, side), kernel, box)
+        expected = picture.resize((side, side), kernel, box=box)
         assert np.array_equal(found, expected)
 """
 

@@ -16,13 +16,23 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from PIL import Image
 
 from tagger.errors import LoadingError
 from tagger.loading import PillowLoader
 from tagger.sources import Roots, read
 from tagger.supervision import AbandonedError, Loaders, Setup, process
 from tagger.supervision.process import Clock, OverdueError
-from tagger.values import FileContent, ImageRef, Limits, LoadedImage, LoadFailure, OutcomeKind, Preprocessing
+from tagger.values import (
+    FileContent,
+    ImageRef,
+    Limits,
+    LoadedImage,
+    LoadFailure,
+    OutcomeKind,
+    Preprocessing,
+    Whole,
+)
 from tests.photos import commented_jpeg, distinct_jpegs
 
 BAD_DECODERS = Path(__file__).parents[2] / "bad_decoders"
@@ -92,6 +102,22 @@ def test_it_is_the_same_picture_as_without(tmp_path: Path) -> None:
     assert isinstance(there, LoadedImage) and isinstance(here, LoadedImage)
     assert np.array_equal(there.pixels, here.pixels)
     assert (there.image_id, there.digest, there.facts) == (here.image_id, here.digest, here.facts)
+
+
+def test_a_whole_picture_comes_in_its_own_shape(tmp_path: Path) -> None:
+    """One after the other from the same memory, which has room for the largest."""
+    roots = Roots().adding([tmp_path])
+    with Loaders(Setup(roots, Limits(), Whole(64)), 1, lambda ref: None) as loaders:
+        for number, size in enumerate([(300, 200), (64, 64), (10, 1000), (20, 30), (1000, 1)]):
+            photo = tmp_path / f"{number}.png"
+            Image.effect_noise(size, 50).convert("RGB").save(photo)
+            ref = ImageRef(number, roots.uri_of(photo))
+            there, file = loaders.load(ref, _wanted), read(ref, roots)
+            assert isinstance(file, FileContent)
+            here = PillowLoader(Whole(64)).load(file)
+            assert isinstance(there, LoadedImage) and isinstance(here, LoadedImage)
+            assert there.pixels.shape == here.pixels.shape
+            assert np.array_equal(there.pixels, here.pixels)
 
 
 def test_a_fault_of_the_file_is_told_as_without(tmp_path: Path) -> None:
