@@ -6,7 +6,7 @@ import errno
 import socket
 import threading
 import webbrowser
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
@@ -17,7 +17,7 @@ import typer
 
 from tagger.cli.look import queues_of
 from tagger.cli.options import DbOption, open_library, roots_of, settings_of
-from tagger.cli.output import out
+from tagger.cli.output import errors, out
 from tagger.cli.worker import send_first
 from tagger.errors import SettingsError
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from tagger.settings import Settings
+    from tagger.sources import Roots
+    from tagger.store.session import Database
 
 GRACE_SECONDS = 3
 """How long answers that are under way are waited for at the end."""
@@ -61,6 +63,7 @@ def _run(
     """Serve until a signal comes."""
     from uvicorn import Config, Server
 
+    from tagger.library.thumbnails import Thumbnails
     from tagger.web.app import make_app
     from tagger.web.site import PATIENCE_SECONDS, Site
 
@@ -71,12 +74,24 @@ def _run(
             stop.set()  # whoever looks through a folder stops doing so
             super().handle_exit(sig, frame)
 
-    with open_library(settings) as opened:
+    with ExitStack() as held:
+        opened = held.enter_context(open_library(settings))
         database = replace(opened, patience=PATIENCE_SECONDS)
+        roots = _readable(settings, paths, database)
+        thumbnails = held.enter_context(
+            Thumbnails(
+                roots,
+                settings.limits,
+                settings.cache_dir / "thumbnails",
+                settings.thumbnail_bytes,
+                settings.cores,
+            )
+        )
         site = Site(
             database,
             settings,
-            roots_of(settings).adding(paths),
+            roots,
+            thumbnails,
             send=partial(send_first, database, settings),
             queues=partial(queues_of, settings),
             stopping=stop.is_set,
@@ -94,6 +109,23 @@ def _run(
             webbrowser.open(address)
         with suppress(KeyboardInterrupt):  # uvicorn passes the signal on when all is done
             Stoppable(config).run(sockets=[listener])
+
+
+def _readable(settings: Settings, paths: list[Path], database: Database) -> Roots:
+    """What may be shown: the roots and the folders that were named; where there are none of either, what
+    `tagger tag` was run over on this machine, if it is for this machine that it is shown."""
+    from tagger.library import lookup
+
+    roots = roots_of(settings).adding(paths)
+    if roots.items or roots.remote:
+        return roots
+    if settings.token is None:
+        return roots.adding(lookup.tagged_places(database))
+    errors.print(
+        "warning: no folders are named, so no pictures are shown: `tagger serve PATH`, or TAGGER_ROOTS",
+        style="yellow",
+    )
+    return roots
 
 
 def _listening(host: str, port: int, settings: Settings) -> socket.socket:

@@ -239,6 +239,14 @@ def ids_of(database: Database, uris: Sequence[str]) -> dict[str, int]:
         return {uri: known.id for uri, known in catalog.known_images(connection, uris).items()}
 
 
+def tagged_places(database: Database) -> list[Path]:
+    """The folders and files of this machine's disks that `tagger tag` was run over."""
+    with database.reading() as connection:
+        prefixes = queries.places_of_tag_runs(connection)
+    everywhere = Roots().adding(["/"])
+    return [everywhere.path_of(prefix) for prefix in prefixes if prefix.startswith("file:///")]
+
+
 def find_image(connection: Connection, image: str | int, roots: Roots) -> int:
     """The id of one image, named as in :func:`show`; raises as that."""
     if isinstance(image, int):

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from tagger.store.catalog import Model, Scope, under, within
 from tagger.store.ledger import PASSING, Worker, beats, workers
 from tagger.store.runs import Run, RunKind, find_run, last_runs
-from tagger.store.schema import ContentRow, ImageRow, ModelRow, TaggingRow, TagRow, VerdictRow
+from tagger.store.schema import ContentRow, ImageRow, ModelRow, RunRow, TaggingRow, TagRow, VerdictRow
 from tagger.values import ImageRef, OutcomeKind
 
 
@@ -246,6 +246,12 @@ def reference(connection: Connection, image_id: int) -> tuple[ImageRef, bytes | 
         .where(ImageRow.id == image_id)
     ).first()
     return None if row is None else (ImageRef(image_id, row.uri, row.size), row.digest)
+
+
+def places_of_tag_runs(connection: Connection) -> list[str]:
+    """What the URIs of the images of all ``tag`` runs begin with."""
+    rows = connection.execute(select(RunRow.places).where(RunRow.kind == RunKind.TAG.value).distinct())
+    return sorted({prefix for places in rows.scalars() for prefix in places.split("\n")})
 
 
 def specificity(connection: Connection) -> dict[str, int]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+
 from fastapi import FastAPI
+from fastapi.responses import Response
 from fastapi.routing import APIRoute
+from fastapi.staticfiles import StaticFiles
+from starlette.staticfiles import PathLike
+from starlette.types import Scope
 
 import tagger
-from tagger.web import api, login
+from tagger.web import api, login, pages
 from tagger.web.api import health
 from tagger.web.errors import answer_for
-from tagger.web.security import Door, Guard
+from tagger.web.security import STATIC, Door, Guard
 from tagger.web.site import Site
 
 _ABOUT = """A photo library's tags. Lists come in pages: a page names its `next`, which is `after` of the one
@@ -17,11 +23,7 @@ that follows, until it is null. Whatever goes wrong is `{"error": {"code": ..., 
 
 
 def make_app(site: Site) -> FastAPI:
-    """The API over a library, behind its guard.
-
-    Further routers may be included, and static files mounted at :data:`tagger.web.security.STATIC`, which
-    needs no token; the guard stands before them all.
-    """
+    """The API and the pages over a library, behind their guard."""
     app = FastAPI(
         title="Tagger",
         version=tagger.__version__,
@@ -35,10 +37,27 @@ def make_app(site: Site) -> FastAPI:
     app.state.door = door = Door(site.token)
     app.add_middleware(Guard, door=door, most_bytes=site.most_bytes)
     answer_for(app)
+    for kind, handler in list(app.exception_handlers.items()):
+        app.add_exception_handler(kind, pages.for_people(handler))
     app.include_router(api.router)
     app.include_router(health.router)
     app.include_router(login.router)
+    app.include_router(pages.router)
+    app.mount(STATIC.rstrip("/"), Files(packages=[("tagger.web", "static")]))
     return app
+
+
+class Files(StaticFiles):
+    """Styles and scripts: for good where the address has their digest, else asked for again each time."""
+
+    def file_response(
+        self, full_path: PathLike, stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        """The file."""
+        answer = super().file_response(full_path, stat_result, scope, status_code)
+        is_named = scope["query_string"].startswith(b"v=")
+        answer.headers["Cache-Control"] = "public, max-age=31536000, immutable" if is_named else "no-cache"
+        return answer
 
 
 def _name(route: APIRoute) -> str:

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from html import escape
-from typing import cast
-from urllib.parse import parse_qs
+from typing import Annotated, cast
 
-from fastapi import APIRouter, HTTPException, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import RedirectResponse, Response
 
+from tagger.web.pages.render import page
 from tagger.web.security import COOKIE, SESSION_SECONDS, Door, client_of, is_local
 
 router = APIRouter(include_in_schema=False)
-
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Tagger</title>
-<form method="post" action="/login">
-<p role="alert">{said}</p>
-<input type="hidden" name="next" value="{next}">
-<label>Token <input name="token" type="password" autocomplete="current-password" required autofocus></label>
-<button>Sign in</button>
-</form></html>
-"""
 
 
 def _door(request: Request) -> Door:
@@ -33,16 +22,17 @@ async def ask(request: Request, next: str = "/") -> Response:
     """The form; nothing is asked where there is no token."""
     if _door(request).token is None:
         return RedirectResponse(_within(next), 303)
-    return _page(_within(next))
+    return page(request, "login.html", next=_within(next), said="")
 
 
 @router.post("/login")
-async def enter(request: Request) -> Response:
+async def enter(
+    request: Request, token: Annotated[str, Form(max_length=2_000)] = "", next: Annotated[str, Form()] = "/"
+) -> Response:
     """A session for the token."""
-    form = await _form(request)
-    to, door = _within(form.get("next", "/")), _door(request)
-    if not door.opens(form.get("token", "").encode(errors="replace"), client_of(request)):
-        return _page(to, "This is not the token.", 401)
+    to, door = _within(next), _door(request)
+    if not door.opens(token.encode(errors="replace"), client_of(request)):
+        return page(request, "login.html", 401, next=to, said="This is not the token.")
     answer = RedirectResponse(to, 303)
     answer.set_cookie(
         COOKIE,
@@ -63,18 +53,6 @@ async def leave() -> Response:
     return answer
 
 
-async def _form(request: Request) -> dict[str, str]:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/x-www-form-urlencoded":
-        raise HTTPException(415, "a form is wanted: application/x-www-form-urlencoded")
-    body = (await request.body()).decode("latin-1")
-    return {name: values[-1] for name, values in parse_qs(body, max_num_fields=10).items()}
-
-
 def _within(path: str) -> str:
     """A page of ours; the first where it is none."""
     return path if is_local(path) else "/"
-
-
-def _page(to: str, said: str = "", status: int = 200) -> Response:
-    return HTMLResponse(_PAGE.format(said=escape(said), next=escape(to, quote=True)), status)

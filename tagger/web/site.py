@@ -8,6 +8,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from tagger.library.thumbnails import Thumbnails
 from tagger.settings import Settings
 from tagger.sources import Roots
 from tagger.store.session import Database
@@ -38,6 +39,7 @@ class Site:
     database: Database
     settings: Settings
     roots: Roots
+    thumbnails: Thumbnails
     send: Callable[[bool], str]
     queues: Callable[[], dict[str, int] | str | None] = _no_queues
     stopping: Callable[[], bool] = _never
