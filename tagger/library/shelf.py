@@ -63,6 +63,8 @@ class Shelf:
             return
         try:
             _write(self._path(name), data)
+        except FileNotFoundError:
+            pass  # somebody is emptying the folder at this moment
         except OSError as fault:
             self._complain(fault)
         else:
