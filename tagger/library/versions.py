@@ -399,7 +399,8 @@ def diff(database: Database, before: str, after: str, examples: int) -> ModelDif
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A model version in a database: so many present images it has seen, so many are still wanted."""
+    """A model version in a database: so many present images it has seen, so many are still wanted.
+    ``previous`` is the version that would hold again if a live one were rolled back."""
 
     name: str
     spec: str
@@ -408,6 +409,7 @@ class Version:
     live: bool
     seen: int
     pending: int
+    previous: str | None
 
 
 def with_counts(database: Database) -> list[Version]:
@@ -422,6 +424,7 @@ def with_counts(database: Database) -> list[Version]:
                 model.live,
                 wants.finished(connection, model.id),
                 wants.unfinished(connection, model.id),
+                catalog.predecessor(connection, model) if model.live else None,
             )
             for model in catalog.models(connection)
         ]

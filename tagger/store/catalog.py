@@ -210,12 +210,7 @@ def roll_back(connection: Connection, vocabulary: str) -> Model:
     live = live_model(connection, vocabulary)
     if live is None:
         raise ModelError(f"no version of {vocabulary} is live in this database")
-    last = connection.execute(
-        select(PromotionRow.id, PromotionRow.previous_id)
-        .where(PromotionRow.model_id == live.id, PromotionRow.rolled_back_at.is_(None))
-        .order_by(PromotionRow.id.desc())
-        .limit(1)
-    ).first()
+    last = _last_promotion(connection, live)
     if last is None:
         raise ModelError(f"{live.name} took over from no other version: there is nothing to go back to")
     if last.previous_id is None:
@@ -226,6 +221,24 @@ def roll_back(connection: Connection, vocabulary: str) -> Model:
     (previous,) = _models(connection, ModelRow.id == last.previous_id)
     _make_live(connection, previous)
     return replace(previous, live=True)
+
+
+def predecessor(connection: Connection, live: Model) -> str | None:
+    """The name of the version that would hold again if the live one were rolled back; None if there is none."""
+    last = _last_promotion(connection, live)
+    if last is None or last.previous_id is None:
+        return None
+    (previous,) = _models(connection, ModelRow.id == last.previous_id)
+    return previous.name
+
+
+def _last_promotion(connection: Connection, live: Model) -> Any:
+    return connection.execute(
+        select(PromotionRow.id, PromotionRow.previous_id)
+        .where(PromotionRow.model_id == live.id, PromotionRow.rolled_back_at.is_(None))
+        .order_by(PromotionRow.id.desc())
+        .limit(1)
+    ).first()
 
 
 def _make_live(connection: Connection, model: Model) -> None:

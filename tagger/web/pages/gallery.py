@@ -12,6 +12,7 @@ from tagger.errors import DatabaseError, NotFound, TaggerError
 from tagger.library import albums, lookup
 from tagger.library.lookup import Answer
 from tagger.search.expression import SHOWN, AnyOf, ExpressionError, Has, spelled
+from tagger.search.facets import Facet, Facets
 from tagger.search.grammar import LONGEST, parse
 from tagger.search.query import CursorError, Place
 from tagger.web.pages.render import back, page, with_query
@@ -156,7 +157,20 @@ def grid(
 def facets(request: Request, site: SiteHere, asked: Annotated[Asked, Query()], all: bool = False) -> Response:
     """What else is on the photos of a search."""
     found = lookup.facets(site.database, asked.typed, within=asked.within, min_confidence=asked.min)
-    return page(request, "_facets.html", asked=asked, facets=found, most=None if all else TAGS)
+    return page(
+        request,
+        "_facets.html",
+        asked=asked,
+        facets=found,
+        others=_others(found) if asked.typed or asked.album else found.tags,
+        most=None if all else TAGS,
+    )
+
+
+def _others(found: Facets) -> list[Facet]:
+    """The tags that would narrow the search: not those that all of the photos have."""
+    kinds = {each.tag for each in found.kinds}
+    return [each for each in found.tags if each.images < found.counted and each.tag not in kinds]
 
 
 @router.get("/completions")

@@ -68,6 +68,7 @@ def _environment() -> Environment:
         "ago": ago,
         "span": span,
         "size": size,
+        "places": places,
         "plural": plural,
     }
     return environment
@@ -99,6 +100,11 @@ def folder(uri: str) -> str:
     return name_of(uri).rpartition("/")[0]
 
 
+def places(written: str) -> str:
+    """What a run is about, in one line."""
+    return ", ".join(name_of(place) for place in written.split("\n"))
+
+
 def sure(confidence: float) -> str:
     """``0.97``; never rounded up to a certainty that is not there."""
     return f"{min(confidence, 0.99) if confidence < 1 else confidence:.2f}"
@@ -118,7 +124,9 @@ def span(seconds: float | None) -> str:
     """``12 s``, ``3 min``, ``2 h 5 min``, ``4 days``."""
     if seconds is None:
         return ""
-    whole = max(0, round(seconds))
+    if seconds < 1:
+        return "under 1 s"
+    whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
