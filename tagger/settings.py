@@ -168,7 +168,9 @@ class Settings(BaseSettings):
     def _is_token(cls, value: SecretStr | None) -> SecretStr | None:
         """Of letters that any header and any form can carry as they are."""
         if value is not None and not re.fullmatch(r"[!-~]{16,1000}", value.get_secret_value()):
-            raise ValueError("16 letters, digits and signs at least, no blanks; `openssl rand -hex 24` makes one")
+            raise ValueError(
+                "16 letters, digits and signs at least, no blanks; `openssl rand -hex 24` makes one"
+            )
         return value
 
     @field_validator("scan_cron", "reindex_cron")

@@ -68,7 +68,10 @@ async def _form(request: Request) -> dict[str, str]:
     if kind != "application/x-www-form-urlencoded":
         raise HTTPException(415, "a form is wanted: application/x-www-form-urlencoded")
     body = (await request.body()).decode("latin-1")
-    return {name: values[-1] for name, values in parse_qs(body, max_num_fields=10).items()}
+    try:
+        return {name: values[-1] for name, values in parse_qs(body, max_num_fields=10).items()}
+    except ValueError as fault:
+        raise HTTPException(422, "that is not what the form sends") from fault
 
 
 def _within(path: str) -> str:
