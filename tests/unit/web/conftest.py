@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from tagger.settings import load_settings
@@ -20,8 +18,6 @@ __all__ = ["shelf"]
 
 TOKEN = "a-token-of-thirty-two-characters"
 HERE = "http://localhost:8484"
-
-App = Callable[..., FastAPI]
 
 
 def site_over(database: Database, token: str | None = None, roots: Roots | None = None) -> Site:
@@ -47,7 +43,7 @@ def guarded(sqlite: Database) -> TestClient:
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Iterator[Path]:
+def photos(tmp_path: Path) -> Path:
     """A root with a folder and three files."""
     root = tmp_path / "photos"
     for name in ("a.jpg", "trip/b.jpg", "trip/c.jpg"):

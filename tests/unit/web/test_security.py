@@ -51,7 +51,7 @@ def test_a_wrong_token_is_none(guarded: TestClient) -> None:
         f"Bearer {TOKEN}x",
         "Bearer \xe9\xe9",
     ):
-        assert guarded.get(TAGS, headers={"Authorization": header.encode("latin-1")}).status_code == 401
+        assert guarded.get(TAGS, headers={b"Authorization": header.encode("latin-1")}).status_code == 401
 
 
 def test_the_token_opens(guarded: TestClient) -> None:
