@@ -62,7 +62,9 @@ def test_an_empty_variable_is_none_as_in_a_compose_file(
     assert getattr(load_settings(), variable.lower()) is None
 
 
-@pytest.mark.parametrize("token", ["fifteen-letters", "sixteen letters!", "sixteen-letters\n", "sixteen-lettärs"])
+@pytest.mark.parametrize(
+    "token", ["fifteen-letters", "sixteen letters!", "sixteen-letters\n", "sixteen-lettärs"]
+)
 def test_a_token_is_long_and_plain_and_never_shown(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
     monkeypatch.setenv("TAGGER_TOKEN", token)
     with pytest.raises(SettingsError, match=r"TAGGER_TOKEN=\*\*\*: .*openssl rand") as refusal:

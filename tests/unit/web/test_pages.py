@@ -207,6 +207,7 @@ def test_verdicts_on_images_named_and_found(shelf: Shelf, api: TestClient) -> No
         (422, {"images": [1], "album": "x", "tag": "dog"}),
         (422, {"where": "dog AND", "tag": "dog"}),
         (404, {"where": "dog", "album": "none", "tag": "dog"}),
+        (404, {"where": "dog=0", "tag": "of my own", "new": True}),
         (422, {"images": [1], "tag": "dog", "verdict": "perhaps"}),
     ):
         said(code, **({"verdict": "confirm"} | wrong))
