@@ -79,7 +79,7 @@ class Cursor(Generic[K]):
             return None
         try:
             plain = base64.b64decode(text.encode() + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
-            return self._kind.validate_json(plain)
+            return self._kind.validate_json(plain, strict=True)
         except (binascii.Error, ValidationError) as fault:
             raise CursorError("this is no `next` of this list: begin again without `after`") from fault
 
