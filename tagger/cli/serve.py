@@ -102,6 +102,7 @@ def _run(
             log_config=None,
             access_log=False,
             server_header=False,
+            forwarded_allow_ips=list(settings.proxies),
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         out.print(f"Tagger is at {address} (Ctrl-C ends it).")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Form, Query, Request, Response
+from starlette.exceptions import HTTPException
 
 from tagger.library import control, filling, lookup
 from tagger.library.filling import FAILURES, Ask
 from tagger.store.runs import Run, RunKind, RunState
 from tagger.values import OutcomeKind
 from tagger.web.pages.plot import plot
-from tagger.web.pages.render import back, page
+from tagger.web.pages.render import back, page, with_query
 from tagger.web.site import SiteHere
 
 router = APIRouter(include_in_schema=False)
@@ -89,10 +90,12 @@ def change(
 
 @router.post("/retry")
 def retry(
-    request: Request, site: SiteHere, outcome: Annotated[list[OutcomeKind] | None, Form()] = None
+    request: Request, site: SiteHere, outcome: Annotated[OutcomeKind | Literal[""], Form()] = ""
 ) -> Response:
-    """Have the workers try again what failed, of some kinds or of all."""
-    chosen = tuple(kind for kind in outcome or FAILURES if not kind.tagged)
+    """Have the workers try again what failed, in one way or in any."""
+    chosen = tuple(kind for kind in FAILURES if outcome in ("", kind))
+    if not chosen:
+        raise HTTPException(422, f"{outcome} is no failure")
     ask = Ask(RunKind.RETRY, site.settings.model, bulk=True, outcomes=chosen)
     filled = filling.fill(site.database, ask, site.roots)
-    return back(f"/runs/{filled.run_id}")
+    return back(with_query(f"/runs/{filled.run_id}", said=site.send(True)))
