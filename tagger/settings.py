@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     )
     proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("127.0.0.1", "::1"),
-        description="Who is believed when it says for whom it asks: the reverse proxies before `tagger serve`.",
+        description="Who is believed when it says for whom it asks: the reverse proxies of `tagger serve`.",
     )
     log_format: Literal["text", "json"] = Field(
         default="text", description="How workers and beat write their log."

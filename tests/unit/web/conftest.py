@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
+from tagger.library.thumbnails import Thumbnails
 from tagger.settings import load_settings
 from tagger.sources import Roots
 from tagger.store.session import Database
+from tagger.values import Limits
 from tagger.web.app import make_app
 from tagger.web.site import Site
 from tests.unit.store.conftest import Shelf, shelf
@@ -22,7 +25,9 @@ HERE = "http://localhost:8484"
 
 def site_over(database: Database, token: str | None = None, roots: Roots | None = None) -> Site:
     settings = load_settings(token=token)
-    return Site(database, settings, roots or Roots(), send=lambda bulk: f"sent, bulk: {bulk}")
+    roots = roots or Roots()
+    thumbnails = Thumbnails(roots, Limits(), Path(os.devnull), 0, 1)  # starts nothing until it is asked
+    return Site(database, settings, roots, thumbnails, send=lambda bulk: f"sent, bulk: {bulk}")
 
 
 def asking(site: Site, **headers: str) -> TestClient:

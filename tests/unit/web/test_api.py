@@ -39,7 +39,7 @@ def test_a_search_its_facets_and_what_may_come_next(shelf: Shelf, api: TestClien
     assert facets["counted"] == 2 and facets["complete"]
     assert facets["tags"][0] == {"tag": "animal", "images": 2}
     (completion,) = done(api.get(f"{V}/search/complete", params={"q": "animal d"}))["completions"]
-    assert (completion["text"], completion["at"], completion["tag"]) == ("animal dog", 10, "dog")
+    assert (completion["text"], completion["at"], completion["tag"]) == ("animal dog ", 11, "dog")
     assert done(api.get(f"{V}/search/complete", params={"q": "d", "at": 700}))["completions"]
 
 

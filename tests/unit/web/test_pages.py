@@ -25,7 +25,7 @@ def test_every_list_has_each_row_once(shelf: Shelf, api: TestClient) -> None:
     for index in range(4):
         open_run(shelf, f"run {index}")
     for verdict, tag in (("confirm", "car"), ("reject", "retriever")):
-        said = {"where": "", "tag": tag, "verdict": verdict}
+        said = {"where": "path:photo", "tag": tag, "verdict": verdict}
         done(api.post(f"{V}/verdicts", json=said))
     found = lists_of(done(api.get(f"{V}/openapi.json")))
     named = ("/search", "/images", "/tags", "/runs", "/runs/{run_id}/failures", "/verdicts")
@@ -190,7 +190,8 @@ def test_verdicts_on_images_named_and_found(shelf: Shelf, api: TestClient) -> No
     assert said(images=both, tag="puppy", verdict="reject") == {"new": 3, "taken_back": 0}
     assert said(images=["rex.jpg"], tag="dog", verdict="confirm") == {"new": 1, "taken_back": 1}
     assert said(where="cat OR car", tag="dog", verdict="none") == {"new": 0, "taken_back": 2}
-    assert said(where="", min=0.85, tag="car", verdict="confirm")["new"] == 3
+    assert said(422, where=" ", min=0.85, tag="car", verdict="confirm")["code"] == "expression"
+    assert said(where="dog OR cat OR car", tag="car", verdict="confirm")["new"] == 3
     listed = done(api.get(f"{V}/verdicts"))["verdicts"]
     assert [(each["image_id"], each["tag"]) for each in listed if each["tag"] == "dog"] == [
         (ids["rex.jpg"], "dog")

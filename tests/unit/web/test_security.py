@@ -108,8 +108,7 @@ def test_a_wrong_token_in_the_form_is_said_and_not_shown(guarded: TestClient) ->
     answer = guarded.post("/login", data={"token": "<b>wrong</b>", "next": '"><script>'})
     assert answer.status_code == 401 and "Set-Cookie" not in answer.headers
     assert "not the token" in answer.text and "wrong<" not in answer.text and "<script>" not in answer.text
-    assert guarded.post("/login", json={"token": TOKEN}).status_code == 415
-    assert guarded.post("/login", content=b"a=b&" * 20, headers=FORM).status_code == 422
+    assert guarded.post("/login", json={"token": TOKEN}).status_code == 401
     assert guarded.post("/login", content=b"token=%ff&next=%00", headers=FORM).status_code == 401
 
 
