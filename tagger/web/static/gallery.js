@@ -18,6 +18,7 @@ class Gallery {
     this.selected = new Set(); // ids
     this.said = new Map(); // id: verdict, of this visit
     this.current = 0;
+    this.viewed = 0; // the photo that is open, or was: closing gives the focus back to where it came from
     this.anchor = 0; // where a range begins
     this.next = this.grid.dataset.next;
     this.more = this.grid.dataset.more;
@@ -57,10 +58,10 @@ class Gallery {
     const viewer = this.results.querySelector("#viewer");
     viewer.addEventListener("click", (event) => {
       const go = event.target.closest("[data-go]");
-      if (go) this.open(this.current + Number(go.dataset.go));
+      if (go) this.open(this.viewed + Number(go.dataset.go));
       else if (event.target === viewer) viewer.close();
     }, { signal });
-    viewer.addEventListener("close", () => this.focus(this.current), { signal });
+    viewer.addEventListener("close", () => this.focus(this.viewed), { signal });
   }
 
   end() {
@@ -192,7 +193,7 @@ class Gallery {
   open(place) {
     if (place < 0 || place >= this.tiles.length) return;
     const viewer = this.results.querySelector("#viewer");
-    this.current = place;
+    this.viewed = place;
     if (!viewer.open) viewer.showModal();
     viewer.querySelector("[data-go='-1']").disabled = place === 0;
     viewer.querySelector("[data-go='1']").disabled = place === this.tiles.length - 1 && !this.next;
@@ -218,7 +219,7 @@ class Gallery {
     if (event.target.closest("input:not([type=checkbox]), select, textarea")) return;
     if (document.querySelector("dialog[open]")) {
       const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      if (way && this.results.querySelector("#viewer").open) this.open(this.current + way);
+      if (way && this.results.querySelector("#viewer").open) this.open(this.viewed + way);
       return;
     }
     const within = this.grid.contains(event.target);
