@@ -84,6 +84,7 @@ def _run(
         config = Config(
             make_app(site),
             ws="none",
+            lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
