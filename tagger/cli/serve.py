@@ -24,7 +24,10 @@ from tagger.errors import SettingsError
 if TYPE_CHECKING:
     from types import FrameType
 
+    from uvicorn import Server
+
     from tagger.settings import Settings
+    from tagger.web.site import Site
 
 GRACE_SECONDS = 3
 """How long answers that are under way are waited for at the end."""
@@ -35,7 +38,10 @@ def serve(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[PATH...]", help="Folders that may be read, beside TAGGER_ROOTS.", show_default=False
+            metavar="[PATH...]",
+            exists=True,
+            help="Folders that may be read, beside TAGGER_ROOTS.",
+            show_default=False,
         ),
     ] = None,
     host: Annotated[
@@ -59,18 +65,9 @@ def _run(
     settings: Settings, paths: list[Path], listener: socket.socket, address: str, *, browse: bool
 ) -> None:
     """Serve until a signal comes."""
-    from uvicorn import Config, Server
-
-    from tagger.web.app import make_app
     from tagger.web.site import PATIENCE_SECONDS, Site
 
     stop = threading.Event()
-
-    class Stoppable(Server):
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            stop.set()  # whoever looks through a folder stops doing so
-            super().handle_exit(sig, frame)
-
     with open_library(settings) as opened:
         database = replace(opened, patience=PATIENCE_SECONDS)
         site = Site(
@@ -81,7 +78,27 @@ def _run(
             queues=partial(queues_of, settings),
             stopping=stop.is_set,
         )
-        config = Config(
+        server = _server(site, stop)
+        out.print(f"Tagger is at {address} (Ctrl-C ends it).")
+        if browse:
+            webbrowser.open(address)
+        with suppress(KeyboardInterrupt):  # uvicorn passes the signal on when all is done
+            server.run(sockets=[listener])
+
+
+def _server(site: Site, stop: threading.Event) -> Server:
+    """A server that tells when it is told to end."""
+    from uvicorn import Config, Server
+
+    from tagger.web.app import make_app
+
+    class Telling(Server):
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            stop.set()  # whoever looks through a folder stops doing so
+            super().handle_exit(sig, frame)
+
+    return Telling(
+        Config(
             make_app(site),
             ws="none",
             lifespan="off",
@@ -90,11 +107,7 @@ def _run(
             server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
-        out.print(f"Tagger is at {address} (Ctrl-C ends it).")
-        if browse:
-            webbrowser.open(address)
-        with suppress(KeyboardInterrupt):  # uvicorn passes the signal on when all is done
-            Stoppable(config).run(sockets=[listener])
+    )
 
 
 def _listening(host: str, port: int, settings: Settings) -> socket.socket:
@@ -103,8 +116,8 @@ def _listening(host: str, port: int, settings: Settings) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-    except OSError as fault:
-        raise SettingsError(f"there is no address {host!r} to listen on: {fault.strerror}") from fault
+    except (OSError, UnicodeError) as fault:
+        raise SettingsError(f"there is no address {host!r} to listen on: {fault}") from fault
     if settings.token is None and not ip_address(address[0]).is_loopback:
         raise SettingsError(
             f"at {host} other machines reach your photos, and no token is set: "
