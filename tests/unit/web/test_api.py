@@ -129,5 +129,5 @@ def test_everything_is_documented(sqlite: Database) -> None:
             said = operation["responses"].get("422", {}).get("content", {})
             assert path == "/healthz" or "ErrorAnswer" in str(said)
     for name, schema in document["components"]["schemas"].items():
-        assert schema.get("description") or "enum" in schema, name
+        assert "__" not in name and (schema.get("description") or "enum" in schema), name
     assert "HTTPValidationError" not in str(document)

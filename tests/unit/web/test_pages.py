@@ -204,6 +204,7 @@ def test_verdicts_on_images_named_and_found(shelf: Shelf, api: TestClient) -> No
         (422, {"images": [1], "where": "dog", "tag": "dog"}),
         (422, {"images": [], "tag": "dog"}),
         (422, {"images": [2**70], "tag": "dog"}),
+        (422, {"images": [True], "tag": "dog"}),
         (422, {"images": ["\0"], "tag": "dog"}),
         (422, {"images": [1], "album": "x", "tag": "dog"}),
         (422, {"where": "dog AND", "tag": "dog"}),

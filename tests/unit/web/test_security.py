@@ -238,7 +238,8 @@ def test_a_request_has_its_limit(api: TestClient) -> None:
 
 
 def test_what_is_no_wish_is_refused_in_the_one_form(api: TestClient) -> None:
-    for content in [b"[" * 500_000, b"{", b"", b"null", b"\xff", b'{"items": 1e999}', b"[NaN]"]:
+    odd = (b"[" * 500_000, b"{", b"", b"null", b"\xff", b"[NaN]", b'{"items": 1e999}', b'{"\\ud800": 1}')
+    for content in (*odd, b'{"items": ["\\ud800"]}', b'{"items": [' + b"9" * 5000 + b"]}"):
         answer = api.post("/api/v1/enqueue", content=content, headers={"Content-Type": "application/json"})
         assert 400 <= answer.status_code < 500 and answer.json()["error"]["message"]
 
