@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     )
     proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("127.0.0.1", "::1"),
-        description="Who is believed when it says for whom it asks: the reverse proxies of `tagger serve`.",
+        description="The reverse proxies before `tagger serve`, whose word on who asks is believed.",
     )
     log_format: Literal["text", "json"] = Field(
         default="text", description="How workers and beat write their log."
