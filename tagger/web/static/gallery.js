@@ -321,7 +321,6 @@ function begin() {
 export function startGallery() {
   begin();
   document.body.addEventListener("htmx:afterSwap", (event) => {
-    if (event.detail.target.id === "results" || event.detail.target === document.body) begin();
+    if (event.detail.target.id === "results") begin();
   });
-  document.body.addEventListener("htmx:historyRestore", begin);
 }
