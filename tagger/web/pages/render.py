@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import tagger
+from tagger.search.expression import Has, spelled
 from tagger.sources import name_of
 from tagger.web.site import site_of
 
@@ -70,8 +71,15 @@ def _environment() -> Environment:
         "size": size,
         "places": places,
         "plural": plural,
+        "typed": typed,
     }
     return environment
+
+
+def compile_templates() -> None:
+    """All of them, before the first is asked for."""
+    for name in _environment().list_templates():
+        _environment().get_template(name)
 
 
 @cache
@@ -103,6 +111,11 @@ def folder(uri: str) -> str:
 def places(written: str) -> str:
     """What a run is about, in one line."""
     return ", ".join(name_of(place) for place in written.split("\n"))
+
+
+def typed(tag: str) -> str:
+    """The search for a tag, whatever it is called."""
+    return spelled(Has(tag))
 
 
 def sure(confidence: float) -> str:

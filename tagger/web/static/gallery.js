@@ -1,12 +1,17 @@
 // The grid: only the rows that are near the window are in the page, whatever was scrolled through; photos come in
 // pages, each behind the one before. Tiles are the server's own HTML, kept as text.
-import { toast } from "./toast.js";
+import { nobody, toast } from "./toast.js";
 import { inWords, say } from "./verdicts.js";
 
 const SPARE_ROWS = 3; // above and below the window
 const NEAR_SCREENS = 3; // of what is loaded: then more is fetched
 const GAP = 6;
 const SMALL = matchMedia("(max-width: 48rem)");
+
+const isBeside = (dialog, { clientX, clientY }) => {
+  const box = dialog.getBoundingClientRect();
+  return clientX < box.left || clientX > box.right || clientY < box.top || clientY > box.bottom;
+};
 
 class Gallery {
   constructor(results) {
@@ -57,10 +62,12 @@ class Gallery {
     const viewer = this.results.querySelector("#viewer");
     viewer.addEventListener("click", (event) => {
       const go = event.target.closest("[data-go]");
-      if (go) this.open(this.current + Number(go.dataset.go));
-      else if (event.target === viewer) viewer.close();
+      if (go) this.open(this.opened + Number(go.dataset.go));
+      else if (event.target === viewer && isBeside(viewer, event)) viewer.close();
     }, { signal });
-    viewer.addEventListener("close", () => this.focus(this.current), { signal });
+    // The browser gives the focus back to the photo that was opened first, which need not be the last one.
+    viewer.addEventListener("close", () => this.focus(this.opened), { signal });
+    viewer.addEventListener("htmx:afterRequest", (event) => this.hear(event.detail), { signal });
   }
 
   end() {
@@ -147,7 +154,7 @@ class Gallery {
     try {
       const address = new URL(this.more, location);
       address.searchParams.set("after", this.next);
-      const answer = await fetch(address, { headers: { "HX-Request": "true" }, signal: this.over.signal });
+      const answer = await fetch(address, { headers: { "HX-Request": "true" }, signal: this.over.signal }).catch(nobody);
       if (!answer.ok) throw new Error(`The server answered ${answer.status}.`);
       const page = document.createElement("template");
       page.innerHTML = await answer.text();
@@ -189,15 +196,24 @@ class Gallery {
     tile.querySelector("a").focus({ preventScroll: true });
   }
 
+  // Up and down stay in the column; what is above the first row or below the last is nowhere.
+  beyond(step) {
+    const to = this.current + step;
+    const row = (place) => Math.floor(place / this.columns);
+    if (to < 0 || row(to) > row(this.tiles.length - 1)) return this.current;
+    return to;
+  }
+
   open(place) {
     if (place < 0 || place >= this.tiles.length) return;
     const viewer = this.results.querySelector("#viewer");
-    this.current = place;
+    this.current = this.opened = place;
     if (!viewer.open) viewer.showModal();
     viewer.querySelector("[data-go='-1']").disabled = place === 0;
     viewer.querySelector("[data-go='1']").disabled = place === this.tiles.length - 1 && !this.next;
     if (this.next && place > this.tiles.length - 2 * this.columns) this.fetch();
-    htmx.ajax("GET", `/photos/${this.ids[place]}`, { target: "#viewed", swap: "innerHTML" });
+    htmx.ajax("GET", `/photos/${this.ids[place]}`, { target: "#viewed", swap: "innerHTML" })
+      .catch(() => {}); // said by page.js
   }
 
   click(event) {
@@ -218,7 +234,7 @@ class Gallery {
     if (event.target.closest("input:not([type=checkbox]), select, textarea")) return;
     if (document.querySelector("dialog[open]")) {
       const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      if (way && this.results.querySelector("#viewer").open) this.open(this.current + way);
+      if (way && this.results.querySelector("#viewer").open) this.open(this.opened + way);
       return;
     }
     const within = this.grid.contains(event.target);
@@ -227,7 +243,8 @@ class Gallery {
     const deed = { c: "confirm", r: "reject", u: "none" }[event.key];
     if (step && (within || step === 1)) {
       event.preventDefault();
-      this.focus(within ? this.current + step : this.current);
+      if (event.shiftKey && !this.selected.has(this.ids[this.current])) this.anchor = this.current;
+      this.focus(within ? this.beyond(step) : this.current);
       if (event.shiftKey) this.pick(this.current, true, true);
     } else if (event.key === "x" || event.key === "X") {
       this.pick(this.current, event.shiftKey, !this.selected.has(this.ids[this.current]));
@@ -270,9 +287,7 @@ class Gallery {
   }
 
   async sayOf(place, verdict) {
-    const shell = document.createElement("template");
-    shell.innerHTML = this.tiles[place];
-    const tag = shell.content.firstElementChild.dataset.tag;
+    const tag = this.tagOf(place);
     if (!tag) {
       toast("This photo was not found for a tag: open it, or search for one.", true);
       return;
@@ -289,6 +304,23 @@ class Gallery {
     const which = all ? { where: q, min: Number(min), ...(album && { album }) } : { images: [...this.selected] };
     if (all && !confirm(`${{ confirm: "Confirm", reject: "Reject", none: "Take back" }[verdict]} ${tag} on all photos that "${q}" finds?`)) return;
     await this.tell(verdict, tag, which, all ? this.ids : which.images);
+  }
+
+  // What was said in the open photo, of the tag that it was found for.
+  hear({ requestConfig, successful }) {
+    const about = requestConfig.path.match(/^\/photos\/(\d+)\/verdicts$/);
+    const { tag, verdict } = requestConfig.parameters;
+    if (!about || !successful) return;
+    const id = Number(about[1]);
+    if (this.tagOf(this.ids.indexOf(id)) !== tag) return;
+    this.said.set(id, verdict === "new" ? "confirm" : verdict);
+    this.dressAll();
+  }
+
+  tagOf(place) {
+    const shell = document.createElement("template");
+    shell.innerHTML = this.tiles[place] ?? "";
+    return shell.content.firstElementChild?.dataset.tag;
   }
 
   async tell(verdict, tag, which, ids) {
@@ -321,7 +353,6 @@ function begin() {
 export function startGallery() {
   begin();
   document.body.addEventListener("htmx:afterSwap", (event) => {
-    if (event.detail.target?.id === "results" || event.detail.target === document.body) begin();
+    if (event.detail.target?.id === "results") begin();
   });
-  document.body.addEventListener("htmx:historyRestore", begin);
 }

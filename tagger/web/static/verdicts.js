@@ -1,4 +1,6 @@
 // A person's word, said to the API.
+import { nobody } from "./toast.js";
+
 const AT_ONCE = 1000;
 
 async function post(word) {
@@ -6,7 +8,7 @@ async function post(word) {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(word),
-  });
+  }).catch(nobody);
   const data = await answer.json();
   if (answer.ok) return data;
   const { code, message } = data.error;
