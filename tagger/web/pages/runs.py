@@ -6,12 +6,13 @@ from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Form, Query, Request, Response
 
-from tagger.library import control, filling, lookup
+from tagger.library import control, lookup
 from tagger.library.filling import FAILURES, Ask
 from tagger.store.runs import Run, RunKind, RunState
 from tagger.values import OutcomeKind
+from tagger.web.api.filling import fill
 from tagger.web.pages.plot import plot
-from tagger.web.pages.render import back, page
+from tagger.web.pages.render import back, page, with_query
 from tagger.web.site import SiteHere
 
 router = APIRouter(include_in_schema=False)
@@ -20,6 +21,8 @@ LISTED: Final = 50
 """Runs that are over and still listed."""
 FAILED: Final = 200
 """Failures of a run that are shown: the latest."""
+SAID: Final = 500
+"""Letters of what became of a deed, which the next page's address has."""
 GOING: Final = (RunState.RUNNING, RunState.PAUSED)
 
 
@@ -54,7 +57,7 @@ def run(
     site: SiteHere,
     run_id: int,
     state: Annotated[str, Query(max_length=20)] = "",
-    said: Annotated[str, Query(max_length=500)] = "",
+    said: Annotated[str, Query(max_length=SAID)] = "",
 ) -> Response:
     """One run. ``state`` is what a page that asks again shows: if it is another by now, all is shown anew."""
     report = control.show_run(site.database, run_id, FAILED)
@@ -89,10 +92,15 @@ def change(
 
 @router.post("/retry")
 def retry(
-    request: Request, site: SiteHere, outcome: Annotated[list[OutcomeKind] | None, Form()] = None
+    request: Request, site: SiteHere, outcome: Annotated[OutcomeKind | Literal[""], Form()] = ""
 ) -> Response:
-    """Have the workers try again what failed, of some kinds or of all."""
-    chosen = tuple(kind for kind in outcome or FAILURES if not kind.tagged)
-    ask = Ask(RunKind.RETRY, site.settings.model, bulk=True, outcomes=chosen)
-    filled = filling.fill(site.database, ask, site.roots)
-    return back(f"/runs/{filled.run_id}")
+    """Have the workers try again what failed, of one kind or of all, and say what becomes of it."""
+    ask = Ask(
+        RunKind.RETRY,
+        site.settings.model,
+        bulk=True,
+        outcomes=(outcome,) if outcome in FAILURES else FAILURES,
+    )
+    filled = fill(site, ask)
+    said = "\n".join([*filled.warnings, site.send(True)])
+    return back(with_query(f"/runs/{filled.run_id}", said=said[:SAID]))
