@@ -17,7 +17,7 @@ INSTALL = $(BIN)/python -m pip install -q
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench bench-database bench-scan bench-training bench-wants bench-worker bench-accuracy bench-calibration bench-cuda ranges snapshot fuzz taxonomy clean
+.PHONY: help install demo test lint format bench bench-database bench-scan bench-training bench-wants bench-web bench-worker bench-accuracy bench-calibration bench-cuda ranges snapshot fuzz taxonomy clean
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -73,6 +73,9 @@ bench-wants: $(VENV)/installed-tests ## Want a million images: enqueuing, passes
 
 bench-database: $(VENV)/installed-tests ## Search and write on made rows, on both databases (IMAGES=1000000)
 	@$(BIN)/python -m tests.benchmarks.database --images $(IMAGES)
+
+bench-web: $(VENV)/installed-tests ## Pages and API over HTTP on made rows, nothing in memory (IMAGES=100000)
+	@$(BIN)/python -m tests.benchmarks.web --images $(if $(filter file,$(origin IMAGES)),100000,$(IMAGES))
 
 bench-accuracy: $(VENV)/installed-tests ## Does the fast way cost accuracy (PHOTOS=folder, of folders named by WordNet ids)
 	@$(BIN)/python -m tests.benchmarks.accuracy $(PHOTOS) $(ARGS)

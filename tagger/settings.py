@@ -10,6 +10,7 @@ import json
 import os
 import re
 from datetime import datetime, time
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -58,6 +59,10 @@ class Settings(BaseSettings):
     token: SecretStr | None = Field(
         default=None,
         description="What `tagger serve` wants to hear before it answers: 16 characters at least.",
+    )
+    proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("127.0.0.1", "::1"),
+        description="The reverse proxies before `tagger serve`, whose word on who asks is believed.",
     )
     log_format: Literal["text", "json"] = Field(
         default="text", description="How workers and beat write their log."
@@ -134,6 +139,21 @@ class Settings(BaseSettings):
         if value.lstrip().startswith("["):
             return tuple(json.loads(value))
         return tuple(item.strip() for item in value.split(",") if item.strip())
+
+    @field_validator("proxies", mode="before")
+    @classmethod
+    def _split_proxies(cls, value: object) -> object:
+        return tuple(item.strip() for item in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("proxies")
+    @classmethod
+    def _are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            try:
+                ip_network(each)
+            except ValueError as fault:
+                raise ValueError(f"{fault}; addresses or networks such as 10.0.0.5,172.18.0.0/16") from fault
+        return value
 
     @field_validator("bulk_hours", mode="before")
     @classmethod

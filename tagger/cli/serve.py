@@ -24,9 +24,12 @@ from tagger.errors import SettingsError
 if TYPE_CHECKING:
     from types import FrameType
 
+    from uvicorn import Server
+
     from tagger.settings import Settings
     from tagger.sources import Roots
     from tagger.store.session import Database
+    from tagger.web.site import Site
 
 GRACE_SECONDS = 3
 """How long answers that are under way are waited for at the end."""
@@ -37,7 +40,10 @@ def serve(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[PATH...]", help="Folders that may be read, beside TAGGER_ROOTS.", show_default=False
+            metavar="[PATH...]",
+            exists=True,
+            help="Folders that may be read, beside TAGGER_ROOTS.",
+            show_default=False,
         ),
     ] = None,
     host: Annotated[
@@ -47,7 +53,7 @@ def serve(
     browse: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
     db: DbOption = None,
 ) -> None:
-    """Answer over HTTP, until told to stop (TERM, Ctrl-C): an API beneath /api/v1.
+    """Answer over HTTP, until told to stop (TERM, Ctrl-C): pages for people, and an API beneath /api/v1.
 
     Other machines are let in by a token alone (TAGGER_TOKEN), which is then asked for everywhere.
     """
@@ -61,54 +67,56 @@ def _run(
     settings: Settings, paths: list[Path], listener: socket.socket, address: str, *, browse: bool
 ) -> None:
     """Serve until a signal comes."""
-    from uvicorn import Config, Server
-
     from tagger.library.thumbnails import Thumbnails
-    from tagger.web.app import make_app
     from tagger.web.site import PATIENCE_SECONDS, Site
 
     stop = threading.Event()
-
-    class Stoppable(Server):
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            stop.set()  # whoever looks through a folder stops doing so
-            super().handle_exit(sig, frame)
-
+    folder, most = settings.cache_dir / "thumbnails", settings.thumbnail_bytes
     with ExitStack() as held:
         opened = held.enter_context(open_library(settings))
         database = replace(opened, patience=PATIENCE_SECONDS)
         roots = _readable(settings, paths, database)
-        thumbnails = held.enter_context(
-            Thumbnails(
-                roots,
-                settings.limits,
-                settings.cache_dir / "thumbnails",
-                settings.thumbnail_bytes,
-                settings.cores,
-            )
-        )
+        thumbnails = Thumbnails(roots, settings.limits, folder, most, settings.cores)
         site = Site(
             database,
             settings,
             roots,
-            thumbnails,
+            held.enter_context(thumbnails),
             send=partial(send_first, database, settings),
             queues=partial(queues_of, settings),
             stopping=stop.is_set,
         )
-        config = Config(
-            make_app(site),
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )
+        server = _server(site, stop)
         out.print(f"Tagger is at {address} (Ctrl-C ends it).")
         if browse:
             webbrowser.open(address)
         with suppress(KeyboardInterrupt):  # uvicorn passes the signal on when all is done
-            Stoppable(config).run(sockets=[listener])
+            server.run(sockets=[listener])
+
+
+def _server(site: Site, stop: threading.Event) -> Server:
+    """A server that tells when it is told to end."""
+    from uvicorn import Config, Server
+
+    from tagger.web.app import make_app
+
+    class Telling(Server):
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            stop.set()  # whoever looks through a folder stops doing so
+            super().handle_exit(sig, frame)
+
+    return Telling(
+        Config(
+            make_app(site),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            forwarded_allow_ips=list(site.settings.proxies),
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+    )
 
 
 def _readable(settings: Settings, paths: list[Path], database: Database) -> Roots:
@@ -134,8 +142,8 @@ def _listening(host: str, port: int, settings: Settings) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-    except OSError as fault:
-        raise SettingsError(f"there is no address {host!r} to listen on: {fault.strerror}") from fault
+    except (OSError, UnicodeError) as fault:
+        raise SettingsError(f"there is no address {host!r} to listen on: {fault}") from fault
     if settings.token is None and not ip_address(address[0]).is_loopback:
         raise SettingsError(
             f"at {host} other machines reach your photos, and no token is set: "

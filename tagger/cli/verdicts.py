@@ -189,8 +189,6 @@ def _said(database: Database, settings: Settings, which: _Which, said: Verdict) 
             database, " ".join(which.where), which.without, min_confidence=which.least, limit=which.limit
         )
         ids = [photo.image_id for photo in found.photos]
-        if not ids:
-            raise NotFound("the search finds no photo: nothing was said")
         return verdicts.say_of(database, ids, which.words[0], verdict, new_tags=which.new)
     else:
         *images, tag = which.words

@@ -73,7 +73,10 @@ def say_of(
     *,
     new_tags: bool = False,
 ) -> Said:
-    """The same word on one tag of many images; raises as :func:`say`."""
+    """The same word on one tag of the images that a search has found; raises as :func:`say`, and
+    :class:`NotFound` where it has found none."""
+    if not image_ids:
+        raise NotFound("the search finds no photo: nothing was said")
     with database.writing() as connection:
         return _noted(connection, _tag(connection, tag, new_tags), verdict, image_ids)
 

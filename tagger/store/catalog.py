@@ -224,7 +224,7 @@ def roll_back(connection: Connection, vocabulary: str) -> Model:
 
 
 def predecessor(connection: Connection, live: Model) -> str | None:
-    """The name of the version that would hold again if the live one were rolled back; None if there is none."""
+    """The name of the version that would hold again if the live one were rolled back, if there is one."""
     last = _last_promotion(connection, live)
     if last is None or last.previous_id is None:
         return None

@@ -14,6 +14,7 @@ from tagger.store.catalog import under
 from tagger.store.queries import Failure, Spoken, TagUse
 from tagger.store.runs import Run
 from tagger.store.schema import AliasRow, ContentRow, ImageRow, ModelRow, TaggingRow, TagRow, VerdictRow
+from tagger.values import OutcomeKind
 
 PENDING = "pending"
 """The outcome of what has none."""
@@ -27,6 +28,12 @@ class Which:
     prefixes: Sequence[str] = ()
     outcome: str | None = None
     vanished: bool = False
+
+    @property
+    def is_common(self) -> bool:
+        """Whether most images are such: then they are walked by their ids, where an index of outcomes would
+        have them all sorted first."""
+        return self.outcome in (None, OutcomeKind.OK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,7 @@ def images(connection: Connection, which: Which, after: int, limit: int) -> list
             ImageRow.vanished_at,
             case((TaggingRow.image_id.is_not(None), func.coalesce(TaggingRow.outcome, PENDING))),
         )
-        .join(TaggingRow, tagging, isouter=which.outcome is None)
+        .join(TaggingRow, tagging, isouter=which.is_common)
         .outerjoin(ContentRow, ContentRow.id == ImageRow.content_id)
         .where(ImageRow.id > after, *_conditions(which))
         .order_by(ImageRow.id)
@@ -78,6 +85,8 @@ def _conditions(which: Which) -> Iterator[ColumnElement[bool]]:
         yield ImageRow.vanished_at.is_(None)
     if which.outcome == PENDING:
         yield TaggingRow.outcome.is_(None)
+    elif which.outcome == OutcomeKind.OK:
+        yield func.coalesce(TaggingRow.outcome, PENDING) == which.outcome
     elif which.outcome is not None:
         yield TaggingRow.outcome == which.outcome
 

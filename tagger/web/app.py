@@ -24,6 +24,7 @@ that follows, until it is null. Whatever goes wrong is `{"error": {"code": ..., 
 
 def make_app(site: Site) -> FastAPI:
     """The API and the pages over a library, behind their guard."""
+    pages.prepare()
     app = FastAPI(
         title="Tagger",
         version=tagger.__version__,

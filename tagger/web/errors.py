@@ -116,11 +116,16 @@ async def _of_request(request: Request, fault: Exception) -> JSONResponse:
     """What was given is not repeated: it may be long, or secret."""
     assert isinstance(fault, RequestValidationError)
     fields = [
-        {"field": ".".join(str(part)[:50] for part in error["loc"]), "message": str(error["msg"])[:200]}
+        {"field": ".".join(map(_shown, error["loc"])), "message": str(error["msg"])[:200]}
         for error in fault.errors()[:10]
     ]
     said = "; ".join(f"{each['field']}: {each['message']}" for each in fields)
     return refusal(422, f"the request does not fit: {said}", "invalid", fields=fields)
+
+
+def _shown(part: int | str) -> str:
+    """A field's name; one that should not be there may be anything."""
+    return ascii(str(part)[:50])[1:-1]
 
 
 async def _of_http(request: Request, fault: Exception) -> JSONResponse:

@@ -97,13 +97,13 @@ def searches(database: Database, samples: int) -> dict[str, dict[str, float]]:
         names = [use.tag for use in queries.tags(connection)]
     spent = {
         kind: [_tries(database, partial(find, query=query)) for query in some]
-        for kind, some in _queries(names, samples).items()
+        for kind, some in queries_by_kind(names, samples).items()
     }
     spent["all"] = [tries for some in spent.values() for tries in some]
     return {kind: _summary(some) for kind, some in spent.items()}
 
 
-def _queries(names: Sequence[str], samples: int) -> dict[str, list[Query]]:
+def queries_by_kind(names: Sequence[str], samples: int) -> dict[str, list[Query]]:
     """By kind; tags in use come commonest first."""
     dice = random.Random(0)
     common, middling = names[:25], names[len(names) // 10 : len(names) // 3]

@@ -20,10 +20,12 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import psycopg
 import pytest
 import redis
@@ -37,7 +39,11 @@ COMPOSE = ROOT / "docker-compose.yml"
 CHUNK_SECONDS = 10
 """About what a worker has in hand when it is told to stop."""
 
-DOT_ENV = {"POSTGRES_PASSWORD": "p@ss/w:rd%20", "REDIS_PASSWORD": "0123456789abcdef"}
+DOT_ENV = {
+    "POSTGRES_PASSWORD": "p@ss/w:rd%20",
+    "REDIS_PASSWORD": "0123456789abcdef",
+    "TAGGER_TOKEN": "fedcba9876543210",
+}
 ONE_SHOT = {"migrate"}
 
 _VARIABLE = re.compile(r"\$(?:(?P<literal>\$)|\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<rest>[^}]*))?\})")
@@ -88,7 +94,7 @@ def test_it_is_valid_by_the_compose_specification() -> None:
 
 def test_it_brings_what_it_should() -> None:
     usual = {name for name, service in SERVICES.items() if "profiles" not in service}
-    assert usual == {"postgres", "redis", "migrate", "worker", "beat"}
+    assert usual == {"postgres", "redis", "migrate", "worker", "beat", "web"}
     assert SERVICES["worker-gpu"]["profiles"] == ["gpu"]
     [device] = SERVICES["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
     assert (device["driver"], device["count"], device["capabilities"]) == ("nvidia", "all", ["gpu"])
@@ -125,7 +131,7 @@ def test_the_migration_ends() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in OURS if name not in ONE_SHOT])
-def test_workers_start_on_a_migrated_database_and_a_broker_that_answers(name: str) -> None:
+def test_our_own_start_on_a_migrated_database_and_a_broker_that_answers(name: str) -> None:
     conditions = {other: wait["condition"] for other, wait in SERVICES[name]["depends_on"].items()}
     assert conditions == {
         "postgres": "service_healthy",
@@ -164,17 +170,21 @@ def test_images_are_pinned_to_a_major_version() -> None:
     assert all(re.fullmatch(r"[\w/]+:v?\d+(\.\d+)*", image) for image in foreign)
 
 
-def test_the_passwords_are_demanded_and_stand_nowhere() -> None:
+def test_the_secrets_are_demanded_and_stand_nowhere() -> None:
     for name in DOT_ENV:
         with pytest.raises(LookupError, match=f"{name}: copy .env.example to .env"):
             interpolated(RAW, {key: value for key, value in DOT_ENV.items() if key != name})
-    secret = re.compile(r"(?i)password|passwd|secret|auth$")
+    secret = re.compile(r"(?i)password|passwd|secret|token|auth$")
     for service in RAW["services"].values():
         for key, value in (service.get("environment") or {}).items():
             assert not secret.search(key) or re.fullmatch(r"\$\{\w+(:\?[^}]*)?\}", value), key
             assert not re.search(r"://[^/@]*:(?!\$\{)[^/@]*@", value or ""), key
     command = RAW["services"]["redis"]["command"]
     assert command[command.index("--requirepass") + 1].startswith("${REDIS_PASSWORD:?")
+
+
+def test_the_token_is_known_to_the_one_that_asks_for_it() -> None:
+    assert [name for name in OURS if "TAGGER_TOKEN" in SERVICES[name]["environment"]] == ["web"]
 
 
 def test_prometheus_asks_the_services_where_they_answer() -> None:
@@ -184,7 +194,7 @@ def test_prometheus_asks_the_services_where_they_answer() -> None:
     assert all((folder / Path(name).name).is_file() for name in asked["rule_files"])
     found = {target for job in asked["scrape_configs"] for target in _targets(job)}
     port = SERVICES["worker"]["environment"]["TAGGER_METRICS_PORT"]
-    assert found == {f"{name}:{port}" for name in OURS if name not in ONE_SHOT}
+    assert found == {f"{name}:{port}" for name in OURS if name not in ONE_SHOT | {"web"}}
 
 
 def _targets(job: Mapping[str, Any]) -> Iterator[str]:
@@ -194,7 +204,7 @@ def _targets(job: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"{name}:{place['port']}" for name in place["names"])
 
 
-def test_the_example_of_an_env_file_names_the_passwords_and_knows_none() -> None:
+def test_the_example_of_an_env_file_names_the_secrets_and_knows_none() -> None:
     lines = (ROOT / ".env.example").read_text().splitlines()
     named = dict(line.lstrip("#").split("=", 1) for line in lines if re.match(r"#?[A-Z_]+=", line))
     assert all(named[name] == "" for name in DOT_ENV)
@@ -254,16 +264,18 @@ class Stack:
 
     folder: Path
     ports: Mapping[str, int]
-    """By service: 5432, 6379 and 9808 are taken by others here."""
+    """By service: 5432, 6379, 9808 and 8484 are taken by others here."""
     cache: Path
+    photos: Path = EXAMPLES
 
     def translated(self, name: str, text: str) -> str:
         for inside, here in {
             "@postgres/": f"@127.0.0.1:{self.ports['postgres']}/",
             "@redis:6379": f"@127.0.0.1:{self.ports['redis']}",
-            "photos=/photos": f"photos={EXAMPLES}",
+            "photos=/photos": f"photos={self.photos}",
             "/cache": str(self.cache),
             "9808": str(self.ports.get(name, 0)),
+            "8484": str(self.ports["web"]),
         }.items():
             text = text.replace(inside, here)
         return text
@@ -287,7 +299,8 @@ class Stack:
         """The image's entry point with a command, in the environment of a service."""
         [entry] = re.findall(r"(?m)^ENTRYPOINT (.+)$", DOCKERFILE)
         assert json.loads(entry) == ["tagger"]
-        return self.start(name, [sys.executable, "-m", "tagger", *arguments])
+        words = [self.translated(name, argument) for argument in arguments]
+        return self.start(name, [sys.executable, "-m", "tagger", *words])
 
     def is_healthy(self, name: str) -> bool:
         """Whether the service's own health check says so, in the time that it has."""
@@ -381,9 +394,11 @@ def _answers(stack: Stack) -> bool:
             return False
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+def _free_ports(*names: str) -> dict[str, int]:
+    """All taken before one is given back, or two might be the same."""
+    with ExitStack() as held:
+        servers = {name: held.enter_context(socket.create_server(("127.0.0.1", 0))) for name in names}
+        return {name: int(server.getsockname()[1]) for name, server in servers.items()}
 
 
 @pytest.fixture
@@ -397,7 +412,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def stack(folder: Path, engine_cache: Path) -> Stack:
-    ports = {name: _free_port() for name in ("postgres", "redis", "worker", "beat")}
+    ports = _free_ports("postgres", "redis", "worker", "beat", "web")
     return Stack(folder, ports, engine_cache)
 
 
@@ -485,6 +500,51 @@ def test_the_stack_tags_the_photos_and_stops_in_order(
     assert dog > 0.5
     assert broker.stop() == 0
     assert database.stop(signal.SIGINT) == 0
+
+
+def test_people_sign_in_search_and_have_failures_tried_again(
+    stack: Stack, database: Process, broker: Process
+) -> None:
+    (photos := stack.folder / "photos").mkdir()
+    shutil.copy(EXAMPLES / "domestic_dog.jpg", photos)
+    (photos / "late.jpg").write_bytes((EXAMPLES / "ocelot.jpg").read_bytes()[:100])
+    stack = replace(stack, photos=photos, cache=stack.folder / "cache")
+    migration = stack.tagger("migrate", *SERVICES["migrate"]["command"])
+    assert migration.popen.wait(timeout=120) == 0, migration.log.read_text()
+    nodes = [stack.tagger(name, *SERVICES[name]["command"]) for name in ("worker", "beat", "web")]
+
+    def outcomes() -> dict[str, str]:
+        return dict(stack.rows("SELECT uri, outcome FROM image_status"))
+
+    dog, late = "root://photos/domestic_dog.jpg", "root://photos/late.jpg"
+    try:
+        until(lambda: all(stack.is_healthy(node.name) for node in nodes), 120, nodes)
+        with httpx2.Client(base_url=f"http://127.0.0.1:{stack.ports['web']}", timeout=30) as browser:
+            browser.headers["Accept"] = "text/html"
+            assert browser.get("/").headers["location"] == "/login?next=/"
+            assert browser.post("/login", data={"token": "0123456789abcdef"}).status_code == 401
+            entered = browser.post("/login", data={"token": DOT_ENV["TAGGER_TOKEN"], "next": "/"})
+            assert (entered.status_code, entered.headers["location"]) == (303, "/")
+
+            wish = {"items": [str(photos)]}
+            assert browser.post("/api/v1/enqueue", json=wish).status_code == 202
+            until(lambda: outcomes() == {dog: "ok", late: "corrupt"}, 120, nodes)
+            [tile] = re.findall(r'src="(/photos/\d+/small)" alt="([^"]+)"', browser.get("/?q=puppy").text)
+            assert tile[1].startswith("domestic_dog.jpg, dog 0.")
+            picture = browser.get(tile[0])
+            assert (picture.headers["content-type"], picture.content[:3]) == ("image/jpeg", b"\xff\xd8\xff")
+            kept = [path for path in (stack.cache / "thumbnails").rglob("*") if path.is_file()]
+            assert any(picture.content in path.read_bytes() for path in kept)
+
+            shutil.copy(EXAMPLES / "ocelot.jpg", photos / "late.jpg")
+            run = browser.post("/retry", data={"outcome": "corrupt"}).headers["location"]
+            assert "1 worker at work" in browser.get(run).text
+            until(lambda: outcomes() == {dog: "ok", late: "ok"}, 120, nodes)
+            assert "late.jpg, feline" in browser.get("/?q=feline").text
+        assert {node.name: node.stop() for node in nodes} == {"worker": 0, "beat": 0, "web": 0}
+    finally:
+        for node in nodes:
+            node.end()
 
 
 def _all_done(stack: Stack) -> bool:

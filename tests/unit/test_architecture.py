@@ -85,11 +85,17 @@ def test_rooms_keep_to_themselves(room: str, banned: str) -> None:
     assert banned not in roots
 
 
+def test_only_who_serves_waits_for_a_server() -> None:
+    check = "import tagger.cli, sys; sys.exit('fastapi' in sys.modules or 'uvicorn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], capture_output=True, check=False).returncode == 0
+
+
 @pytest.mark.parametrize(
     "code",
     [
         "import tagger",
         "import tagger.cli, tagger.library.lookup, tagger.store.queries, tagger.models, tagger.pipeline",
+        "import tagger.web.app, tagger.cli.serve",
         "import tagger.cli, sys; sys.argv = ['tagger', '--help']\n"
         "try: tagger.cli.main()\nexcept SystemExit: pass",
     ],

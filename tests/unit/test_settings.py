@@ -34,6 +34,8 @@ from worker.app import make_app
         ("TAGGER_THREADS", "0", "greater than or equal to 1"),
         ("TAGGER_THUMBNAIL_BYTES", "-1", "greater than or equal to 0"),
         ("TAGGER_ENGINE", "abacus", "TAGGER_ENGINE"),
+        ("TAGGER_PROXIES", "proxy", "does not appear to be an IPv4 or IPv6 network"),
+        ("TAGGER_PROXIES", "10.0.0.5,10.0.0.5/16", "has host bits set"),
     ],
 )
 def test_what_cannot_be_used_is_refused_by_its_name(
@@ -72,6 +74,12 @@ def test_a_token_is_long_and_plain_and_never_shown(monkeypatch: pytest.MonkeyPat
         load_settings()
     assert token not in str(refusal.value)
     assert "letters-enough" not in repr(load_settings(token="letters-enough-16"))
+
+
+def test_proxies_are_those_of_this_machine_or_those_that_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().proxies == ("127.0.0.1", "::1")
+    monkeypatch.setenv("TAGGER_PROXIES", "10.0.0.5, 172.18.0.0/16")
+    assert load_settings().proxies == ("10.0.0.5", "172.18.0.0/16")
 
 
 def test_every_setting_is_documented() -> None:

@@ -27,7 +27,7 @@ class Albums(Answer):
     albums: list[KeptAlbum]
 
 
-class Search(Body):
+class AlbumSearch(Body):
     """What an album is to find."""
 
     expression: Words
@@ -41,7 +41,7 @@ def list_albums(site: SiteHere) -> Albums:
 
 
 @router.put("/{name:path}", summary="Keep a search under a name", response_model=KeptAlbum)
-def save_album(site: SiteHere, name: NameInPath, search: Search) -> Album:
+def save_album(site: SiteHere, name: NameInPath, search: AlbumSearch) -> Album:
     """Instead of what had that name. Its photos are found by `/search?album=NAME`."""
     return albums.save(site.database, name, search.expression)
 

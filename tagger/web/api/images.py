@@ -51,7 +51,7 @@ class HeldTag(Answer):
     model: str | None
 
 
-class Status(Answer):
+class ImageStatus(Answer):
     """What came of the image under a model version."""
 
     model: str
@@ -94,7 +94,7 @@ class Image(Answer):
     latitude: float | None
     longitude: float | None
     vanished: bool
-    statuses: list[Status]
+    statuses: list[ImageStatus]
     """One for each model version that it is wanted from, the live ones first."""
     tags: list[HeldTag]
     """Surest first."""

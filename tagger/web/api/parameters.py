@@ -36,7 +36,7 @@ def _absolute(place: str) -> str:
 Words = Annotated[str, AfterValidator(_without_nul)]
 Name = Annotated[Words, Field(min_length=1, max_length=200)]
 Place = Annotated[Words, Field(min_length=1, max_length=LONGEST), AfterValidator(_absolute)]
-Id = Annotated[int, Field(ge=1, lt=2**63)]
+Id = Annotated[int, Field(ge=1, lt=2**63, strict=True)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 IdInPath = Annotated[int, Path(ge=1, lt=2**63)]
 NameInPath = Annotated[Name, Path()]
@@ -79,7 +79,7 @@ class Cursor(Generic[K]):
             return None
         try:
             plain = base64.b64decode(text.encode() + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
-            return self._kind.validate_json(plain)
+            return self._kind.validate_json(plain, strict=True)
         except (binascii.Error, ValidationError) as fault:
             raise CursorError("this is no `next` of this list: begin again without `after`") from fault
 

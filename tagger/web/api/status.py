@@ -63,7 +63,7 @@ class Library(Answer):
         ]
 
 
-class Status(Library):
+class LibraryStatus(Library):
     """And what waits in the queues."""
 
     queues: dict[str, int] | str | None
@@ -71,7 +71,7 @@ class Status(Library):
 
 
 @router.get("/status", summary="The library at a glance")
-def get_status(site: SiteHere) -> Status:
+def get_status(site: SiteHere) -> LibraryStatus:
     """Outcomes, runs, workers, queues, the last failures."""
     library = Library.model_validate(lookup.status(site.database))
-    return Status(**dict(library), queues=site.queues())
+    return LibraryStatus(**dict(library), queues=site.queues())

@@ -50,7 +50,7 @@ class Word(Body):
     images: Annotated[list[Id | Words], Field(min_length=1, max_length=MOST_NAMED)] | None = None
     """By their ids, paths, URIs, or the ends of their paths."""
     where: Words | None = None
-    """Instead of these: all that a search finds, 10,000 at most."""
+    """Instead of these: all that a search finds, 10,000 at most; nothing typed is all of an album."""
     album: Words | None = None
     """With `where`: only what this album finds."""
     min: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -103,8 +103,9 @@ def say_verdict(site: SiteHere, word: Word) -> Said:
     if word.where is None:
         sayings = [Saying(image, word.tag, word.said) for image in word.images or ()]
         return verdicts.say(site.database, sayings, site.roots, new_tags=word.new)
+    typed = None if word.album is not None and not word.where.strip() else word.where
     found = lookup.search(
-        site.database, word.where, within=word.album, min_confidence=word.min, limit=MOST_FOUND + 1
+        site.database, typed, within=word.album, min_confidence=word.min, limit=MOST_FOUND + 1
     )
     if len(found.photos) > MOST_FOUND:
         raise TooMany(

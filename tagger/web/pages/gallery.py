@@ -15,7 +15,7 @@ from tagger.search.expression import SHOWN, AnyOf, ExpressionError, Has, spelled
 from tagger.search.facets import Facet, Facets
 from tagger.search.grammar import LONGEST, parse
 from tagger.search.query import CursorError, Place
-from tagger.web.pages.render import back, page, with_query
+from tagger.web.pages.render import back, page, wants_part, with_query
 from tagger.web.site import Site, SiteHere
 
 router = APIRouter(include_in_schema=False)
@@ -98,7 +98,10 @@ def gallery(request: Request, site: SiteHere, asked: Annotated[Asked, Query()]) 
             raise
         return page(request, "gallery.html", shown=_Shown(asked, empty=str(fault)), albums=[])
     status = 422 if shown.fault else 200
-    return page(request, "gallery.html", status, shown=shown, albums=albums.listed(site.database))
+    answer = page(request, "gallery.html", status, shown=shown, albums=albums.listed(site.database))
+    if wants_part(request):
+        answer.headers["HX-Push-Url"] = with_query("/", **asked.query)  # without what the form has empty
+    return answer
 
 
 @dataclass(frozen=True, slots=True)

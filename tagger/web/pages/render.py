@@ -76,6 +76,12 @@ def _environment() -> Environment:
     return environment
 
 
+def compile_templates() -> None:
+    """All of them, before the first is asked for."""
+    for name in _environment().list_templates():
+        _environment().get_template(name)
+
+
 @cache
 def static(name: str) -> str:
     """The address of a file of ours, which changes with it: browsers may keep it for good."""

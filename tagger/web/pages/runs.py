@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Form, Query, Request, Response
+from starlette.exceptions import HTTPException
 
 from tagger.library import control, lookup
 from tagger.library.filling import FAILURES, Ask
@@ -94,13 +95,10 @@ def change(
 def retry(
     request: Request, site: SiteHere, outcome: Annotated[OutcomeKind | Literal[""], Form()] = ""
 ) -> Response:
-    """Have the workers try again what failed, of one kind or of all, and say what becomes of it."""
-    ask = Ask(
-        RunKind.RETRY,
-        site.settings.model,
-        bulk=True,
-        outcomes=(outcome,) if outcome in FAILURES else FAILURES,
-    )
-    filled = fill(site, ask)
+    """Have the workers try again what failed, in one way or in any, and say what becomes of it."""
+    chosen = tuple(kind for kind in FAILURES if outcome in ("", kind))
+    if not chosen:
+        raise HTTPException(422, f"{outcome} is no failure")
+    filled = fill(site, Ask(RunKind.RETRY, site.settings.model, bulk=True, outcomes=chosen))
     said = "\n".join([*filled.warnings, site.send(True)])
     return back(with_query(f"/runs/{filled.run_id}", said=said[:SAID]))

@@ -353,6 +353,6 @@ function begin() {
 export function startGallery() {
   begin();
   document.body.addEventListener("htmx:afterSwap", (event) => {
-    if (event.detail.target.id === "results") begin();
+    if (event.detail.target?.id === "results") begin();
   });
 }
