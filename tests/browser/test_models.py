@@ -24,6 +24,7 @@ def test_versions_are_compared_promoted_and_rolled_back(
     versions = page.get_by_role("region", name="Versions of imagenet")
     expect(versions.get_by_role("row")).to_have_count(3)
     versions.get_by_role("link", name="Compare").click()
+    page.wait_for_load_state()  # only then does anything ask before it is done
     figures = page.get_by_role("list", name="In short")
     expect(figures).to_contain_text("photos that both have seen")
     gained = page.get_by_role("region", name="Gained")
@@ -45,6 +46,7 @@ def test_versions_are_compared_promoted_and_rolled_back(
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("No photo is found")
     page.get_by_role("link", name="Models").click()
+    page.wait_for_load_state()
     with visitor.question(page, "efficientnet-lite0"):
         versions.get_by_role("button", name="Roll back to efficientnet-lite0").click()
     expect(versions.get_by_role("button", name="Promote")).to_be_visible()
