@@ -73,7 +73,6 @@ def test_a_search_that_is_not_understood_shows_its_place(shelf: Shelf, api: Test
 def test_a_search_of_ten_thousand_terms_is_refused_in_words(shelf: Shelf, api: TestClient) -> None:
     shelf.tag(rex=DOG)
     assert "more than 60 tags and filters" in page(api, "/", 422, q=" OR ".join(["dog"] * 2_800))
-    assert api.get("/", params={"q": "dog OR " * 10_000}, headers=HERE).status_code in (414, 422)
 
 
 def test_pages_follow_each_other_without_a_script(shelf: Shelf, api: TestClient) -> None:
