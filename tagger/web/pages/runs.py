@@ -7,10 +7,12 @@ from typing import Annotated, Final, Literal
 from fastapi import APIRouter, Form, Query, Request, Response
 from starlette.exceptions import HTTPException
 
-from tagger.library import control, filling, lookup
+from tagger.library import control, lookup
 from tagger.library.filling import FAILURES, Ask
 from tagger.store.runs import Run, RunKind, RunState
 from tagger.values import OutcomeKind
+from tagger.web.api.filling import fill
+from tagger.web.api.parameters import IdInPath
 from tagger.web.pages.plot import plot
 from tagger.web.pages.render import back, page, with_query
 from tagger.web.site import SiteHere
@@ -21,6 +23,8 @@ LISTED: Final = 50
 """Runs that are over and still listed."""
 FAILED: Final = 200
 """Failures of a run that are shown: the latest."""
+SAID: Final = 500
+"""Letters of what became of a deed, which the next page's address has."""
 GOING: Final = (RunState.RUNNING, RunState.PAUSED)
 
 
@@ -53,9 +57,9 @@ def _totals(outcomes: tuple[tuple[str, bool, str, int], ...]) -> list[tuple[str,
 def run(
     request: Request,
     site: SiteHere,
-    run_id: int,
+    run_id: IdInPath,
     state: Annotated[str, Query(max_length=20)] = "",
-    said: Annotated[str, Query(max_length=500)] = "",
+    said: Annotated[str, Query(max_length=SAID)] = "",
 ) -> Response:
     """One run. ``state`` is what a page that asks again shows: if it is another by now, all is shown anew."""
     report = control.show_run(site.database, run_id, FAILED)
@@ -81,7 +85,7 @@ def is_going(run: Run) -> bool:
 
 @router.post("/runs/{run_id}/{deed}")
 def change(
-    request: Request, site: SiteHere, run_id: int, deed: Literal["pause", "resume", "cancel"]
+    request: Request, site: SiteHere, run_id: IdInPath, deed: Literal["pause", "resume", "cancel"]
 ) -> Response:
     """Pause, resume or cancel a run."""
     {"pause": control.pause, "resume": control.resume, "cancel": control.cancel}[deed](site.database, run_id)
@@ -92,10 +96,10 @@ def change(
 def retry(
     request: Request, site: SiteHere, outcome: Annotated[OutcomeKind | Literal[""], Form()] = ""
 ) -> Response:
-    """Have the workers try again what failed, in one way or in any."""
+    """Have the workers try again what failed, in one way or in any, and say what becomes of it."""
     chosen = tuple(kind for kind in FAILURES if outcome in ("", kind))
     if not chosen:
         raise HTTPException(422, f"{outcome} is no failure")
-    ask = Ask(RunKind.RETRY, site.settings.model, bulk=True, outcomes=chosen)
-    filled = filling.fill(site.database, ask, site.roots)
-    return back(with_query(f"/runs/{filled.run_id}", said=site.send(True)))
+    filled = fill(site, Ask(RunKind.RETRY, site.settings.model, bulk=True, outcomes=chosen))
+    said = "\n".join([*filled.warnings, site.send(True)])
+    return back(with_query(f"/runs/{filled.run_id}", said=said[:SAID]))

@@ -82,11 +82,20 @@ class Gallery {
     const width = this.grid.clientWidth;
     if (!width) return;
     const columns = Math.max(3, Math.floor((width + GAP) / ((SMALL.matches ? 110 : 180) + GAP)));
+    const above = -this.grid.getBoundingClientRect().top / this.row; // in rows as they were
+    const first = Math.floor(above) * this.columns;
     this.row = (width - GAP * (columns - 1)) / columns + GAP;
-    if (columns !== this.columns) {
-      this.columns = columns;
-      this.grid.style.setProperty("--columns", columns);
-    }
+    if (columns === this.columns && width === this.width) return this.render();
+    this.columns = columns;
+    this.width = width;
+    this.grid.style.setProperty("--columns", columns);
+    this.render();
+    if (above > 0) this.stay(Math.floor(first / columns) + (above % 1));
+  }
+
+  // The same photos in sight though all rows have others: `above` of them are above the window.
+  stay(above) {
+    scrollBy(0, this.grid.getBoundingClientRect().top + above * this.row);
     this.render();
   }
 
@@ -166,7 +175,10 @@ class Gallery {
     } catch (fault) {
       if (this.over.signal.aborted) return;
       toast(`No more photos for now: ${fault.message}`, true);
-      setTimeout(() => (this.fetching = false), 3000); // the next scroll tries again
+      setTimeout(() => { // who is at the end cannot scroll for another try
+        this.fetching = false;
+        if (!this.over.signal.aborted) this.render();
+      }, 3000);
     }
   }
 
