@@ -13,7 +13,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -98,7 +98,7 @@ def folder(common: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def tagged(folder: Path, engine_cache: Path) -> Library:
-    """The example photos and some with hostile names, tagged once; and a second version beside the live one."""
+    """The example photos and some with hostile names, tagged once; a second version beside them."""
     library = Library(folder / "tagged.db", folder / "photos")
     with FileLock(folder / "tagged.lock"):
         if not library.file.exists():
@@ -126,8 +126,16 @@ def _lay_out(photos: Path) -> None:
     for number, name in enumerate((SCRIPT, QUOTES, os.fsdecode(BYTES))):
         # Of other bytes each, since copies are not tagged.
         comment = b"\xff\xfe\x00\x0a%08d" % number
-        (photos / name).write_bytes(ocelot[:2] + comment + ocelot[2:])
+        with suppress(OSError):  # some systems have no names that are not text
+            (photos / name).write_bytes(ocelot[:2] + comment + ocelot[2:])
     (photos / BROKEN).write_bytes(ocelot[:300])
+
+
+_COLUMNS = {
+    "taggings": "image_id, {}, attempts, outcome, reason, content_id, engine, precision, loader, finished_at",
+    "class_scores": "content_id, {}, rank, label_index, confidence",
+    "tag_scores": "content_id, {}, tag_id, confidence * 0.9",
+}
 
 
 def _add_version(library: Library) -> None:
@@ -136,12 +144,7 @@ def _add_version(library: Library) -> None:
         old = versions.with_counts(database)[0]
         new = versions.register(database, versions.choose(database, "efficientnet-lite1"))
         with database.writing() as connection:
-            for table, columns in (
-                ("taggings", "image_id, {}, attempts, outcome, reason, content_id, engine, precision, "
-                             "loader, finished_at"),
-                ("class_scores", "content_id, {}, rank, label_index, confidence"),
-                ("tag_scores", "content_id, {}, tag_id, confidence * 0.9"),
-            ):  # fmt: skip
+            for table, columns in _COLUMNS.items():
                 names = columns.format("model_id").replace(" * 0.9", "")
                 values = columns.format(new.id)
                 connection.execute(text(f"INSERT INTO {table} ({names}) SELECT {values} FROM {table}"))
