@@ -48,6 +48,7 @@ demo: $(VENV)/installed ## Tag the example photos into demo/tagger.db and show t
 		'$(BIN)/tagger search automobile --db $(DEMO_DB)' \
 		'$(BIN)/tagger show ocelot.jpg --db $(DEMO_DB)' \
 		'$(BIN)/tagger tags --db $(DEMO_DB)' \
+		'$(BIN)/tagger serve --db $(DEMO_DB)       # the same in the browser, at http://127.0.0.1:8484' \
 		'$(BIN)/tagger tag ~/Pictures             # your own photos, into a database of your own'
 
 test: $(VENV)/installed-tests ## Run all tests (real SQLite and PostgreSQL, no Docker needed)

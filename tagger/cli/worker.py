@@ -256,7 +256,10 @@ def send_first(database: Database, settings: Settings, bulk: bool) -> str:
     if bulk and not in_hours:
         return "Bulk work waits for its hours (TAGGER_BULK_HOURS)."
     if settings.broker_url is None:
-        return "No broker is set here (TAGGER_BROKER_URL): beat, which has one, hands this out."
+        return (
+            "No broker is set here (TAGGER_BROKER_URL): beat, which has one, hands this out. "
+            "Without workers, the next `tagger tag` of the same places sees to it."
+        )
     from tagger.library.dispatch import BrokerUnavailable, dispatch
     from worker.app import make_app
     from worker.producers import CeleryQueue

@@ -240,6 +240,7 @@ class _Run:
 
     def _end(self) -> None:
         self.database.write(lambda connection: self._note(connection, self.progress, ended=True))
+        self.database.write(runs.close_finished)  # of others, whose images were among these
 
     def _note(self, connection: Connection, progress: Progress, *, ended: bool = False) -> None:
         runs.note_tag_run(

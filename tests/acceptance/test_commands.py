@@ -13,11 +13,23 @@ from typing import Any
 
 import pytest
 
+from tagger.cli import app
 from tagger.store.session import Database
 
 from .conftest import TAGGER, Tagger
 
 Ask = Callable[[str, str], list[tuple[Any, ...]]]
+
+
+def test_every_command_is_in_the_readme_and_all_in_it_are_commands() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    shell = [line for block in re.findall(r"```sh\n(.+?)```", readme, re.S) for line in block.splitlines()]
+    shown = {found[1] for line in shell if (found := re.match(r"(?:\.venv/bin/)?tagger ([a-z]+)", line))}
+    there = {command.name for command in app.registered_commands} | {
+        group.name for group in app.registered_groups
+    }
+    assert shown <= there
+    assert {name for name in there if f"tagger {name}" not in readme} == set()
 
 
 def test_search_knows_other_words_and_exits_like_grep(tagger: Tagger, photos: Path) -> None:

@@ -72,7 +72,7 @@ def test_others_are_let_in_by_a_token_alone(tagger: Tagger) -> None:
     assert "TAGGER_TOKEN=***: Value error, 16 letters" in Tagger(
         {**tagger.env, "TAGGER_TOKEN": "short"}, tagger.folder
     )("serve", code=3)
-    assert "run `tagger tag PATH` first" in tagger("serve", code=3)
+    assert "run `tagger tag PATH` first" in tagger("serve", "--port", "0", code=3)
     tagger("db", "upgrade")
     guarded = Tagger({**tagger.env, "TAGGER_TOKEN": TOKEN}, tagger.folder)
     with _served(guarded, "--host", "0.0.0.0") as (process, address):

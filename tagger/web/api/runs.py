@@ -97,6 +97,21 @@ class WholeRun(Answer):
         return dict(value)
 
 
+class Tick(Answer):
+    """What a run did in so many `seconds` from a moment on; nothing, while it was paused."""
+
+    at: datetime
+    seconds: float
+    done: int
+    failed: int
+
+
+class Throughput(Answer):
+    """What a run did when, from its first step to its last."""
+
+    ticks: list[Tick]
+
+
 class Cancelled(Answer):
     """What is wanted no more."""
 
@@ -153,6 +168,17 @@ def list_failures(
     found = control.failures(site.database, run_id, outcome, _FAILURES.read(after), limit + 1)
     page, following = _FAILURES.page(found, limit, lambda failure: (failure.finished_at, failure.image_id))
     return FailurePage(failures=[Failure.model_validate(each) for each in page], next=following)
+
+
+@router.get("/runs/{run_id}/throughput", summary="How fast a run was, over time")
+def get_throughput(
+    site: SiteHere,
+    run_id: IdInPath,
+    points: Annotated[int, Query(ge=1, le=1000, description="In at most so many steps.")] = 120,
+) -> Throughput:
+    """In steps of one width; those in which nothing was done are among them."""
+    found = control.throughput(site.database, run_id, points)
+    return Throughput(ticks=[Tick.model_validate(each) for each in found])
 
 
 @router.post("/runs/{run_id}/pause", summary="Begin nothing more of a run", status_code=204)

@@ -13,6 +13,7 @@ from tagger.errors import NotFound
 from tagger.library import lookup, verdicts
 from tagger.store.queries import Hit, ImageReport
 from tagger.store.verdicts import Verdict
+from tagger.web.api.parameters import IdInPath
 from tagger.web.pages.render import back, page, wants_part
 from tagger.web.site import Site, SiteHere
 
@@ -31,7 +32,7 @@ class Line:
 
 
 @router.get("/photos/{image_id}")
-def photo(request: Request, site: SiteHere, image_id: int) -> Response:
+def photo(request: Request, site: SiteHere, image_id: IdInPath) -> Response:
     """All that is known of a photo."""
     return _page(request, site, image_id)
 
@@ -40,7 +41,7 @@ def photo(request: Request, site: SiteHere, image_id: int) -> Response:
 def say(
     request: Request,
     site: SiteHere,
-    image_id: int,
+    image_id: IdInPath,
     tag: Annotated[str, Form(max_length=200)],
     verdict: Annotated[Literal["confirm", "reject", "none", "new"], Form()],
 ) -> Response:
@@ -60,7 +61,7 @@ def say(
 def _page(
     request: Request,
     site: Site,
-    image_id: int,
+    image_id: IdInPath,
     *,
     complaint: str | None = None,
     missing: str | None = None,

@@ -12,6 +12,7 @@ from tagger.library.filling import FAILURES, Ask
 from tagger.store.runs import Run, RunKind, RunState
 from tagger.values import OutcomeKind
 from tagger.web.api.filling import fill
+from tagger.web.api.parameters import IdInPath
 from tagger.web.pages.plot import plot
 from tagger.web.pages.render import back, page, with_query
 from tagger.web.site import SiteHere
@@ -56,7 +57,7 @@ def _totals(outcomes: tuple[tuple[str, bool, str, int], ...]) -> list[tuple[str,
 def run(
     request: Request,
     site: SiteHere,
-    run_id: int,
+    run_id: IdInPath,
     state: Annotated[str, Query(max_length=20)] = "",
     said: Annotated[str, Query(max_length=SAID)] = "",
 ) -> Response:
@@ -84,7 +85,7 @@ def is_going(run: Run) -> bool:
 
 @router.post("/runs/{run_id}/{deed}")
 def change(
-    request: Request, site: SiteHere, run_id: int, deed: Literal["pause", "resume", "cancel"]
+    request: Request, site: SiteHere, run_id: IdInPath, deed: Literal["pause", "resume", "cancel"]
 ) -> Response:
     """Pause, resume or cancel a run."""
     {"pause": control.pause, "resume": control.resume, "cancel": control.cancel}[deed](site.database, run_id)

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from tagger.library import lookup
 from tagger.library.thumbnails import ThumbnailSize
 from tagger.values import LoadFailure, OutcomeKind
+from tagger.web.api.parameters import IdInPath
 from tagger.web.errors import refusal
 from tagger.web.site import SiteHere
 
@@ -22,7 +23,9 @@ _SIZES: Final = {"small": ThumbnailSize.SMALL, "large": ThumbnailSize.LARGE}
 
 
 @router.get("/photos/{image_id}/{size}")
-def thumbnail(request: Request, site: SiteHere, image_id: int, size: Literal["small", "large"]) -> Response:
+def thumbnail(
+    request: Request, site: SiteHere, image_id: IdInPath, size: Literal["small", "large"]
+) -> Response:
     """The picture, upright, fitted into a square."""
     ref, digest = lookup.reference(site.database, image_id)
     found = site.thumbnails.get(ref, digest, _SIZES[size])

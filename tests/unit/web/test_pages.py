@@ -125,6 +125,8 @@ def test_the_failures_of_a_run_by_outcome(shelf: Shelf, api: TestClient) -> None
     run_id = open_run(shelf)
     fail(shelf, run_id, "a.jpg", "b.jpg")
     assert done(api.get(f"{V}/runs/{run_id}"))["outcomes"] == {"corrupt": 2}
+    ticks = done(api.get(f"{V}/runs/{run_id}/throughput"))["ticks"]
+    assert sum(tick["done"] for tick in ticks) == sum(tick["failed"] for tick in ticks) == 2
 
     def failed(**query: str) -> list[Any]:
         failures: list[Any] = done(api.get(f"{V}/runs/{run_id}/failures", params=query))["failures"]
