@@ -225,7 +225,7 @@ def _serving(source: Library, own: Path, **settings: str) -> Iterator[Server]:
     _into(source.file, library.file)
     environment = _environment(
         TAGGER_DATABASE_URL=str(library.file),
-        TAGGER_CACHE_DIR=str(own / "cache"),
+        TAGGER_CACHE_DIR=str(source.file.parent / "cache"),
         TAGGER_DATA_DIR=str(own),
         **settings,
     )

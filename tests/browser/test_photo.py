@@ -80,6 +80,17 @@ def test_words_are_said_with_the_mouse(dog: Page, server: Server) -> None:
     assert server.library.verdicts(DOG) == {"german shepherd": "confirm"}
 
 
+def test_words_that_are_said_at_once_are_all_kept_and_shown(dog: Page, server: Server) -> None:
+    dog.evaluate(
+        """() => { for (const name of ["Confirm animal", "Reject german shepherd", "Confirm mammal"])
+        document.querySelector(`[aria-label="${name}"]`).click(); }"""
+    )
+    expect(dog.get_by_role("listitem", name="german shepherd, rejected")).to_be_visible()
+    expect(dog.get_by_role("button", name="Take back: animal is confirmed")).to_be_visible()
+    expect(dog.get_by_role("button", name="Take back: mammal is confirmed")).to_be_visible()
+    assert len(server.library.verdicts(DOG)) == 3
+
+
 def test_a_tag_of_ones_own_is_made_and_found(dog: Page, server: Server) -> None:
     name = 'o\'neill "x" <b>'
     dog.get_by_label("Another tag").fill(name)

@@ -59,7 +59,9 @@ document.addEventListener("input", (event) => {
 // A picture that cannot be shown leaves its name, which is its alternative text.
 document.addEventListener("error", (event) => event.target.closest?.(".tile, figure")?.classList.add("broken"), true);
 // What leaves the page needs no answer any more; one that came late would be put into what came after.
-document.body.addEventListener("htmx:beforeCleanupElement", (event) => htmx.trigger(event.target, "htmx:abort"));
+document.body.addEventListener("htmx:beforeCleanupElement", (event) => {
+  if (event.target.matches?.("[hx-get]")) htmx.trigger(event.target, "htmx:abort"); // never what was said
+});
 document.body.addEventListener("htmx:responseError", complain);
 document.body.addEventListener("htmx:sendError", () => toast("The server does not answer.", true));
 

@@ -33,14 +33,14 @@ let last = null;
 document.addEventListener("htmx:beforeRequest", (event) => {
   const line = event.target.closest?.(".line");
   const photo = event.target.closest?.(".photo");
-  if (photo) last = { tag: line?.dataset.tag, place: line ? lines(photo).indexOf(line) : -1 };
+  if (photo) last = { id: photo.dataset.id, tag: line?.dataset.tag, place: line ? lines(photo).indexOf(line) : -1 };
 });
 document.addEventListener("htmx:afterSettle", () => {
   const photo = shown();
-  if (!photo || !last) return;
+  // Of several words that were said at once, each answer shows all that is known; the last one has the focus.
+  if (!photo || photo.dataset.id !== last?.id || photo.contains(document.activeElement)) return;
   const all = lines(photo);
   const same = all.find((line) => line.dataset.tag === last.tag && !line.classList.contains("rejected"));
   if (last.place >= 0) focusLine(same ?? all[Math.min(last.place, all.length - 1)]);
   else photo.querySelector("#add-tag")?.focus();
-  last = null;
 });

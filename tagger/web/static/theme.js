@@ -3,3 +3,9 @@
   const chosen = localStorage.getItem("theme");
   if (chosen) document.documentElement.dataset.theme = chosen;
 })();
+// Who goes back twice may do so before htmx is there to see it.
+(() => {
+  let isReady = false;
+  addEventListener("DOMContentLoaded", () => (isReady = true));
+  addEventListener("popstate", () => isReady || location.reload());
+})();
