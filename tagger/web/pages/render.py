@@ -35,8 +35,9 @@ def page(request: Request, template: str, code: int = 200, **values: Any) -> Res
             is_locked=site_of(request).token is not None,
         )
     )
-    # The same address is a whole page and a part of it: no cache may give one for the other.
-    return HTMLResponse(body, code, {"Vary": f"{_FRAGMENT}, {_RESTORE}", "Cache-Control": "no-store"})
+    # The same address is a whole page and a part of it: no cache may give one for the other. Asked for anew
+    # each time, but for going back, which shows the page as it was left.
+    return HTMLResponse(body, code, {"Vary": f"{_FRAGMENT}, {_RESTORE}", "Cache-Control": "private, no-cache"})
 
 
 def wants_part(request: Request) -> bool:

@@ -65,8 +65,13 @@ class Gallery {
       if (go) this.open(this.opened + Number(go.dataset.go));
       else if (event.target === viewer && isBeside(viewer, event)) viewer.close();
     }, { signal });
-    // The browser gives the focus back to the photo that was opened first, which need not be the last one.
-    viewer.addEventListener("close", () => this.focus(this.opened), { signal });
+    viewer.addEventListener("close", () => {
+      if (history.state?.viewed) history.back(); // to the address of the grid
+      // The browser gives the focus back to the photo that was opened first, which need not be the last one.
+      this.focus(this.opened);
+    }, { signal });
+    // Before htmx hears of it, which would load the page anew.
+    addEventListener("popstate", (event) => this.goBack(event), { capture: true, signal });
     viewer.addEventListener("htmx:afterSwap", (event) => this.hear(event.detail), { signal });
   }
 
@@ -220,12 +225,28 @@ class Gallery {
     if (place < 0 || place >= this.tiles.length) return;
     const viewer = this.results.querySelector("#viewer");
     this.current = this.opened = place;
+    this.remember(viewer.open, this.ids[place]);
     if (!viewer.open) viewer.showModal();
     viewer.querySelector("[data-go='-1']").disabled = place === 0;
     viewer.querySelector("[data-go='1']").disabled = place === this.tiles.length - 1 && !this.next;
     if (this.next && place > this.tiles.length - 2 * this.columns) this.fetch();
     htmx.ajax("GET", `/photos/${this.ids[place]}`, { target: "#viewed", swap: "innerHTML" })
       .catch(() => {}); // said by page.js
+  }
+
+  // An open photo has an address of its own, so that going back closes it.
+  remember(isOpen, id) {
+    if (history.state?.viewed === id) return;
+    if (!isOpen) this.address = location.href;
+    history[isOpen ? "replaceState" : "pushState"]({ viewed: id }, "", `/photos/${id}`);
+  }
+
+  goBack(event) {
+    const viewed = event.state?.viewed;
+    if (viewed && this.ids.includes(viewed)) this.open(this.ids.indexOf(viewed));
+    else if (!viewed && location.href === this.address) this.results.querySelector("#viewer").close();
+    else return;
+    event.stopImmediatePropagation();
   }
 
   click(event) {

@@ -37,8 +37,10 @@ document.addEventListener("htmx:beforeRequest", (event) => {
 });
 document.addEventListener("htmx:afterSettle", () => {
   const photo = shown();
+  if (!photo || photo.contains(document.activeElement)) return;
+  // Another photo is read out by its name; who goes on by keys begins with its first tag.
+  if (photo.dataset.id !== last?.id) return photo.focus();
   // Of several words that were said at once, each answer shows all that is known; the last one has the focus.
-  if (!photo || photo.dataset.id !== last?.id || photo.contains(document.activeElement)) return;
   const all = lines(photo);
   const same = all.find((line) => line.dataset.tag === last.tag && !line.classList.contains("rejected"));
   if (last.place >= 0) focusLine(same ?? all[Math.min(last.place, all.length - 1)]);
