@@ -50,9 +50,18 @@ class Asked(BaseModel):
         return self.album or None
 
     @property
+    def is_of_tags(self) -> bool:
+        """Whether photos may be more or less sure."""
+        return bool(self.typed or self.album)
+
+    @property
     def query(self) -> dict[str, object]:
         """The parts of an address, but for the place."""
-        return {"q": self.q.strip(), "min": self.min or None, "album": self.album}
+        return {
+            "q": self.q.strip(),
+            "min": self.min if self.is_of_tags and self.min else None,
+            "album": self.album,
+        }
 
     def narrowed(self, tag: str, *, without: bool = False) -> dict[str, object]:
         """The same search of photos with one more tag, or without it."""
@@ -80,7 +89,7 @@ def _search(site: Site, asked: Asked, limit: int) -> Answer:
         site.database,
         asked.typed,
         within=asked.within,
-        min_confidence=asked.min,
+        min_confidence=asked.min if asked.is_of_tags else 0.0,
         limit=limit,
         after=Place.read(asked.after) if asked.after else None,
     )
@@ -205,7 +214,8 @@ def facets(request: Request, site: SiteHere, asked: Annotated[Asked, Query()], a
 def _others(found: Facets) -> list[Facet]:
     """The tags that would narrow the search: not those that all of the photos have."""
     kinds = {each.tag for each in found.kinds}
-    return [each for each in found.tags if each.images < found.counted and each.tag not in kinds]
+    narrower = [each for each in found.tags if each.images < found.counted and each.tag not in kinds]
+    return narrower if narrower or kinds else list(found.tags)
 
 
 @router.get("/completions")

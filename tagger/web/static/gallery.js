@@ -1,5 +1,6 @@
 // The grid: only the rows that are near the window are in the page, whatever was scrolled through; photos come in
 // pages, each behind the one before. Tiles are the server's own HTML, kept as text.
+import { begin } from "./photo.js";
 import { nobody, toast } from "./toast.js";
 import { inWords, say } from "./verdicts.js";
 
@@ -19,6 +20,7 @@ class Gallery {
     this.grid = results.querySelector("#grid");
     this.tiles = [];
     this.ids = [];
+    this.known = new Set();
     this.live = new Map(); // by place
     this.selected = new Set(); // ids
     this.said = new Map(); // id: verdict, of this visit
@@ -36,8 +38,11 @@ class Gallery {
 
   take(elements) {
     for (const element of elements) {
+      const id = Number(element.dataset.id);
+      if (this.known.has(id)) continue; // it has moved down meanwhile, by another model or a verdict
+      this.known.add(id);
       this.tiles.push(element.outerHTML);
-      this.ids.push(Number(element.dataset.id));
+      this.ids.push(id);
     }
   }
 
@@ -73,6 +78,7 @@ class Gallery {
     // Before htmx hears of it, which would load the page anew.
     addEventListener("popstate", (event) => this.goBack(event), { capture: true, signal });
     viewer.addEventListener("htmx:afterSwap", (event) => this.hear(event.detail), { signal });
+    viewer.addEventListener("htmx:afterSettle", () => begin(viewer, this.tagOf(this.opened)), { signal });
   }
 
   end() {
@@ -231,7 +237,7 @@ class Gallery {
     viewer.querySelector("[data-go='1']").disabled = place === this.tiles.length - 1 && !this.next;
     if (this.next && place > this.tiles.length - 2 * this.columns) this.fetch();
     htmx.ajax("GET", `/photos/${this.ids[place]}`, { target: "#viewed", swap: "innerHTML" })
-      .catch(() => {}); // said by page.js
+      .catch(() => (this.results.querySelector("#viewed").textContent = "This photo cannot be shown just now."));
   }
 
   // An open photo has an address of its own, so that going back closes it.
@@ -335,7 +341,7 @@ class Gallery {
     const { q, album, min } = this.results.dataset;
     const all = this.results.querySelector("#everything")?.checked;
     const which = all ? { where: q, min: Number(min), ...(album && { album }) } : { images: [...this.selected] };
-    if (all && !confirm(`${{ confirm: "Confirm", reject: "Reject", none: "Take back" }[verdict]} ${tag} on all photos that "${q}" finds?`)) return;
+    if (all && !confirm(`${{ confirm: "Confirm", reject: "Reject", none: "Take back" }[verdict]} ${tag} on all photos that "${q}" finds (${document.getElementById("total").textContent})?`)) return;
     await this.tell(verdict, tag, which, all ? this.ids : which.images);
   }
 
@@ -357,6 +363,9 @@ class Gallery {
   }
 
   async tell(verdict, tag, which, ids) {
+    const buttons = this.results.querySelectorAll("#bulk button");
+    for (const button of buttons) button.disabled = true; // once is enough, and of thousands it takes seconds
+    if (ids.length > 500) toast("Working …");
     try {
       const noted = await say(verdict, tag, which);
       for (const id of ids) this.said.set(id, verdict);
@@ -364,13 +373,15 @@ class Gallery {
       toast(inWords(verdict, tag, noted));
     } catch (fault) {
       toast(fault.message, true);
+    } finally {
+      for (const button of buttons) button.disabled = false;
     }
   }
 }
 
 let gallery;
 
-function begin() {
+function start() {
   gallery?.end();
   gallery = undefined;
   const results = document.getElementById("results");
@@ -384,8 +395,8 @@ function begin() {
 }
 
 export function startGallery() {
-  begin();
+  start();
   document.body.addEventListener("htmx:afterSwap", (event) => {
-    if (event.detail.target?.id === "results") begin();
+    if (event.detail.target?.id === "results") start();
   });
 }
