@@ -67,7 +67,7 @@ class Gallery {
     }, { signal });
     // The browser gives the focus back to the photo that was opened first, which need not be the last one.
     viewer.addEventListener("close", () => this.focus(this.opened), { signal });
-    viewer.addEventListener("htmx:afterSwap", (event) => this.hear(event.detail), { signal });
+    viewer.addEventListener("htmx:beforeSwap", (event) => this.hear(event.detail), { signal });
   }
 
   end() {
@@ -319,9 +319,9 @@ class Gallery {
   }
 
   // What was said in the open photo, of the tag that it was found for.
-  hear({ requestConfig, successful }) {
-    const about = requestConfig?.path.match(/^\/photos\/(\d+)\/verdicts$/);
-    if (!about || !successful) return;
+  hear({ requestConfig, isError }) {
+    const about = requestConfig.path.match(/^\/photos\/(\d+)\/verdicts$/);
+    if (!about || isError) return;
     const { tag, verdict } = requestConfig.parameters;
     const id = Number(about[1]);
     if (this.tagOf(this.ids.indexOf(id)) !== tag) return;
