@@ -37,7 +37,7 @@ NO_BROWSER: Final = (
     "no Chromium: the pages are not tested in a browser (Debian: apt-get install chromium)"  # for `make test`
 )
 TOKEN: Final = "a-token-that-nobody-guesses"
-PATIENCE_MS: Final = 10_000
+PATIENCE_MS: Final = 20_000
 """How long something may take to show; the machine may be busy."""
 MANY: Final = 5_200
 """Photos of the library that is too large for a page."""
