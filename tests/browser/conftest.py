@@ -30,13 +30,14 @@ from tagger.store.session import Database, open_database
 from tests.benchmarks import made
 from tests.photos import EXAMPLES
 
+HERE: Final = Path(__file__).parent
 TAGGER: Final = [sys.executable, "-m", "tagger"]
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
 NO_BROWSER: Final = (
     "no Chromium: the pages are not tested in a browser (Debian: apt-get install chromium)"  # for `make test`
 )
 TOKEN: Final = "a-token-that-nobody-guesses"
-PATIENCE_MS: Final = 10_000
+PATIENCE_MS: Final = 20_000
 """How long something may take to show; the machine may be busy."""
 MANY: Final = 5_200
 """Photos of the library that is too large for a page."""
@@ -45,6 +46,18 @@ SCRIPT = "<img src=x onerror=alert(1)>.jpg"
 QUOTES = "\"it's\" & 'that' <b>.jpg"
 BYTES = b"caf\xe9 <script>.jpg"
 BROKEN = "<svg onload=alert(2)> broken.jpg"
+
+
+def _program() -> str | None:
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without a browser all of these tests are left out, which a line for each file says."""
+    if _program() is None:
+        for item in items:
+            if item.path.parent == HERE:
+                item.add_marker(pytest.mark.skip(reason=NO_BROWSER))
 
 
 # -- libraries -----------------------------------------------------------------------------------
@@ -97,7 +110,7 @@ def folder(common: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tagged(folder: Path, engine_cache: Path) -> Library:
+def tagged(chromium: str, folder: Path, engine_cache: Path) -> Library:
     """The example photos and some with hostile names, tagged once; a second version beside them."""
     library = Library(folder / "tagged.db", folder / "photos")
     with FileLock(folder / "tagged.lock"):
@@ -165,7 +178,7 @@ def _into(source: Path, target: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def counted(folder: Path) -> Library:
+def counted(chromium: str, folder: Path) -> Library:
     """A library of made rows, whose photos are nowhere."""
     library = Library(folder / "counted.db", folder / "nowhere")
     with FileLock(folder / "counted.lock"):
@@ -238,7 +251,7 @@ def _serving(source: Library, own: Path, **settings: str) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="package")
-def _server(chromium: str, tagged: Library, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def _server(tagged: Library, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with _serving(tagged, tmp_path_factory.mktemp("server") / "own") as server:
         yield server
 
@@ -251,14 +264,14 @@ def server(_server: Server, tagged: Library) -> Server:
 
 
 @pytest.fixture(scope="package")
-def locked(chromium: str, tagged: Library, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def locked(tagged: Library, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that wants a token."""
     with _serving(tagged, tmp_path_factory.mktemp("locked") / "own", TAGGER_TOKEN=TOKEN) as server:
         yield server
 
 
 @pytest.fixture(scope="package")
-def large(chromium: str, counted: Library, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def large(counted: Library, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server of many photos, none of which is there."""
     with _serving(counted, tmp_path_factory.mktemp("large") / "own") as server:
         yield server
@@ -267,12 +280,11 @@ def large(chromium: str, counted: Library, tmp_path_factory: pytest.TempPathFact
 # -- browsers ------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def chromium() -> str:
     """The browser's program; nothing is begun where there is none."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip(NO_BROWSER)
+    found = _program()
+    assert found is not None
     return found
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import Server
 from tests.browser.test_grid import links, viewer
@@ -89,6 +89,37 @@ def test_words_that_are_said_at_once_are_all_kept_and_shown(dog: Page, server: S
     expect(dog.get_by_role("button", name="Take back: animal is confirmed")).to_be_visible()
     expect(dog.get_by_role("button", name="Take back: mammal is confirmed")).to_be_visible()
     assert len(server.library.verdicts(DOG)) == 3
+
+
+def test_a_word_that_is_taken_back_at_once_is_taken_back(dog: Page, server: Server) -> None:
+    line(dog, "dog").focus()
+    for key in "crc":
+        dog.keyboard.press(key)
+    expect(dog.get_by_role("button", name="Take back: dog is confirmed")).to_be_visible()
+    dog.keyboard.press("u")
+    dog.keyboard.press("r")
+    expect(dog.get_by_role("listitem", name="dog, rejected")).to_be_visible()
+    assert server.library.verdicts(DOG) == {"dog": "reject"}
+
+
+def test_a_word_on_one_photo_does_not_show_it_again(visit: Visit, server: Server) -> None:
+    page = visit("/?q=mammal")
+    links(page).first.click()
+    heading = viewer(page).get_by_role("heading", level=1)
+    first = heading.inner_text()
+    held: list[Route] = []
+    page.route(re.compile("/verdicts"), lambda route: held.append(route))
+    viewer(page).get_by_role("button", name="Confirm mammal").click()
+    page.keyboard.press("ArrowRight")
+    expect(heading).not_to_have_text(first)
+    second = heading.inner_text()
+    with page.expect_response(re.compile("/verdicts")):
+        held[0].continue_()
+    viewer(page).get_by_role("button", name="Next photo").focus()
+    expect(heading).to_have_text(second)
+    assert server.library.verdicts(first) == {"mammal": "confirm"}
+    page.keyboard.press("Escape")
+    expect(tiles(page).first).to_have_attribute("data-said", "confirm")
 
 
 def test_a_tag_of_ones_own_is_made_and_found(dog: Page, server: Server) -> None:

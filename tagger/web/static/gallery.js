@@ -77,7 +77,7 @@ class Gallery {
     }, { signal });
     // Before htmx hears of it, which would load the page anew.
     addEventListener("popstate", (event) => this.goBack(event), { capture: true, signal });
-    viewer.addEventListener("htmx:afterSwap", (event) => this.hear(event.detail), { signal });
+    viewer.addEventListener("htmx:beforeSwap", (event) => this.hear(event.detail), { signal });
     viewer.addEventListener("htmx:afterSettle", () => begin(viewer, this.tagOf(this.opened)), { signal });
   }
 
@@ -243,7 +243,10 @@ class Gallery {
   // An open photo has an address of its own, so that going back closes it.
   remember(isOpen, id) {
     if (history.state?.viewed === id) return;
-    if (!isOpen) this.address = location.href;
+    if (!isOpen) {
+      this.address = location.href;
+      history.scrollRestoration = "manual"; // closing leads to the photo that was looked at last
+    }
     history[isOpen ? "replaceState" : "pushState"]({ viewed: id }, "", `/photos/${id}`);
   }
 
@@ -346,9 +349,9 @@ class Gallery {
   }
 
   // What was said in the open photo, of the tag that it was found for.
-  hear({ requestConfig, successful }) {
-    const about = requestConfig?.path.match(/^\/photos\/(\d+)\/verdicts$/);
-    if (!about || !successful) return;
+  hear({ requestConfig, isError }) {
+    const about = requestConfig.path.match(/^\/photos\/(\d+)\/verdicts$/);
+    if (!about || isError) return;
     const { tag, verdict } = requestConfig.parameters;
     const id = Number(about[1]);
     if (this.tagOf(this.ids.indexOf(id)) !== tag) return;

@@ -42,6 +42,38 @@ export function photoKeys(event) {
   }
 }
 
+// Words are sent one after the other, for each answer shows all that is known, and an earlier one must not come last.
+const waiting = [];
+let isSaying = false;
+
+const photoOf = (verb, path) => (verb === "post" ? path.match(/^\/photos\/(\d+)\/verdicts$/)?.[1] : undefined);
+
+function sayNext() {
+  isSaying = false;
+  const next = waiting.shift();
+  // From a place that stays, whatever became of the button.
+  if (next) htmx.ajax("POST", next.path, { source: "#main", target: next.target, values: next.values, swap: "innerHTML" }).catch(() => {});
+}
+
+document.addEventListener("htmx:confirm", (event) => {
+  const { elt, path, target, triggeringEvent, verb } = event.detail;
+  if (!isSaying || !photoOf(verb, path) || !triggeringEvent) return;
+  event.preventDefault();
+  waiting.push({ path, target, values: Object.fromEntries(new FormData(elt, triggeringEvent.submitter)) });
+});
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const { requestConfig, xhr } = event.detail;
+  if (!photoOf(requestConfig.verb, requestConfig.path)) return;
+  isSaying = true;
+  xhr.addEventListener("loadend", sayNext);
+});
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { requestConfig, target } = event.detail;
+  const id = photoOf(requestConfig.verb, requestConfig.path);
+  // By now another photo may be open.
+  if (id && target.querySelector(".photo")?.dataset.id !== id) event.detail.shouldSwap = false;
+});
+
 let last = null;
 
 document.addEventListener("htmx:beforeRequest", (event) => {
