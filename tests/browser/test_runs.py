@@ -40,7 +40,7 @@ def test_runs_are_listed_with_what_failed(visit: Visit) -> None:
     expect(failures).to_contain_text("corrupt")
     page.get_by_role("row").nth(1).get_by_role("link").first.click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Run 1: tag")
-    expect(page.get_by_role("img", name=re.compile("Images a second.*[0-9.]+ on the whole"))).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("Images a second.*[0-9.]+ at most"))).to_be_visible()
     expect(page.get_by_role("table", name="Outcomes")).to_contain_text("corrupt")
 
 

@@ -62,6 +62,7 @@ def test_without_a_script_one_searches_opens_and_confirms(visit: Visit, server: 
     expect(page.get_by_text("Counting tags")).to_be_hidden()
     expect(page.get_by_role("button", name="Keys")).to_be_hidden()
     page.get_by_role("combobox", name="Search photos").fill("dog")
+    page.get_by_role("button", name="Search").click()
     page.get_by_role("slider").fill("0.1")
     page.get_by_role("button", name="Search").click()
     expect(page).to_have_url(re.compile(r"q=dog.*min=0\.1"))

@@ -6,7 +6,11 @@ const VERDICTS = { c: "confirm", r: "reject", u: "none" };
 
 const shown = () => document.querySelector("dialog[open] .photo") ?? document.querySelector("main > .photo");
 const lines = (photo) => [...photo.querySelectorAll(".line")];
-const current = (photo) => photo.querySelector(".line:focus-within, .line:focus") ?? photo.querySelector(".line.current");
+// The line that keys speak of; just after a word was said it has no focus yet.
+const current = (photo) =>
+  photo.querySelector(".line:focus-within, .line:focus") ??
+  photo.querySelector(".line.current") ??
+  (photo.dataset.id === last?.id ? lines(photo).find((line) => line.dataset.tag === last.tag) : null);
 
 function focusLine(line) {
   if (!line) return;
