@@ -400,6 +400,10 @@ function start() {
 export function startGallery() {
   start();
   document.body.addEventListener("htmx:afterSwap", (event) => {
-    if (event.detail.target?.id === "results") start();
+    if (event.detail.target?.id !== "results") return;
+    start();
+    // For those who listen: what is swapped in is not read out by itself.
+    const found = document.querySelector("#results .count, #results .empty h1");
+    document.getElementById("heard").textContent = found?.innerText ?? "";
   });
 }
