@@ -167,6 +167,10 @@ CREATE TABLE tags (
 	CONSTRAINT pk_tags PRIMARY KEY (id), 
 	CONSTRAINT uq_tags_name UNIQUE (name)
 );
+CREATE TABLE tally_keepers (
+	id INTEGER NOT NULL, 
+	CONSTRAINT pk_tally_keepers PRIMARY KEY (id)
+);
 CREATE TABLE thresholds (
 	model_id INTEGER NOT NULL, 
 	tag_id INTEGER NOT NULL, 
@@ -320,16 +324,19 @@ CREATE TRIGGER verdicts_added AFTER INSERT ON verdicts FOR EACH ROW BEGIN
     INSERT INTO stale_tags (tag_id)
     SELECT DISTINCT up.ancestor_id FROM tag_paths down
     JOIN tag_paths up ON up.descendant_id = down.descendant_id WHERE down.ancestor_id = NEW.tag_id
+      AND NOT EXISTS (SELECT 1 FROM tally_keepers)
     ON CONFLICT DO NOTHING; END;
 CREATE TRIGGER verdicts_changed AFTER UPDATE ON verdicts FOR EACH ROW BEGIN 
     INSERT INTO stale_tags (tag_id)
     SELECT DISTINCT up.ancestor_id FROM tag_paths down
     JOIN tag_paths up ON up.descendant_id = down.descendant_id WHERE down.ancestor_id = NEW.tag_id
+      AND NOT EXISTS (SELECT 1 FROM tally_keepers)
     ON CONFLICT DO NOTHING; END;
 CREATE TRIGGER verdicts_removed AFTER DELETE ON verdicts FOR EACH ROW BEGIN 
     INSERT INTO stale_tags (tag_id)
     SELECT DISTINCT up.ancestor_id FROM tag_paths down
     JOIN tag_paths up ON up.descendant_id = down.descendant_id WHERE down.ancestor_id = OLD.tag_id
+      AND NOT EXISTS (SELECT 1 FROM tally_keepers)
     ON CONFLICT DO NOTHING; END;
 CREATE TRIGGER contents_removed AFTER DELETE ON contents FOR EACH ROW BEGIN 
     DELETE FROM tag_scores WHERE content_id = OLD.id;

@@ -16,7 +16,7 @@ import json
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache, cached_property
@@ -149,8 +149,9 @@ class Taxonomy:
         terms = self._names | self._aliases
         hinted = [name for form in forms(text) for name in self._hints_by_form.get(form, ())]
         holding = [name for term, name in self._names.items() if words and words <= set(term.split())]
+        swapped = [terms[term] for term in _swapped(normal(text)) if term in terms]
         alike = [terms[term] for term in get_close_matches(normal(text), terms, n=at_most, cutoff=0.7)]
-        return list(dict.fromkeys(hinted + sorted(holding, key=len) + alike))[:at_most]
+        return list(dict.fromkeys(hinted + swapped + sorted(holding, key=len) + alike))[:at_most]
 
     def _check_coverage(self, keys: Sequence[str]) -> None:
         missing = [key for key in keys if key not in self.tag_of_label]
@@ -353,6 +354,12 @@ def _singulars(word: str) -> tuple[str, ...]:
     if word.endswith("s") and not word.endswith("ss"):
         found.append(word[:-1])
     return tuple(found)
+
+
+def _swapped(text: str) -> Iterator[str]:
+    """The text with two letters beside each other in each other's place: the commonest slip."""
+    for place in range(len(text) - 1):
+        yield text[:place] + text[place + 1] + text[place] + text[place + 2 :]
 
 
 def _index(terms: Iterable[tuple[str, str]]) -> Mapping[str, set[str]]:

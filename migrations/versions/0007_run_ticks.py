@@ -1,4 +1,4 @@
-"""How far each run came in each slice of time, for a plot.
+"""How far each run came in each slice of time, for a plot; and who counts tags as verdicts are said.
 
 Revision ID: 0007
 Revises: 0006
@@ -26,7 +26,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", "at", name="pk_run_ticks"),
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "tally_keepers",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_tally_keepers"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("tally_keepers")
     op.drop_table("run_ticks")

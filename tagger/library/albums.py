@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 
 from tagger.errors import SettingsError
 from tagger.library import lookup
-from tagger.search.expression import spelled
+from tagger.search.expression import All, spelled
 from tagger.search.view import statement
 from tagger.store import albums
 from tagger.store.albums import Album
@@ -17,20 +18,28 @@ LONGEST = 100
 """Letters of an album's name."""
 
 
-def save(database: Database, name: str, typed: str) -> Album:
-    """Keep a search under a name, instead of what had that name.
+def save(
+    database: Database, name: str, typed: str | None, *, within: str | None = None, replace: bool = True
+) -> Album:
+    """Keep a search under a name, ``within`` another album or not; with ``replace`` instead of what had the
+    name.
 
-    Raises :class:`ExpressionError`; :class:`SettingsError` for what is no name; and
+    Raises :class:`ExpressionError`; :class:`SettingsError` for what is no name, or is another album's; and
     :class:`DatabaseError` when another album has its view.
     """
     name = albums.plain(name)
     if not name or len(name) > LONGEST or not name.isprintable():
         raise SettingsError(f"an album's name has 1 to {LONGEST} letters that can be printed")
     with database.writing() as connection:
-        expression = lookup.understood(connection, typed)
+        expression = lookup.asked(connection, typed, (), within)
+        if expression == All(()):
+            raise SettingsError("all photos are no album: search for something first")
         album = Album(name, spelled(expression), view_of(name))
         if lookup.understood(connection, album.expression) != expression:
             raise SettingsError(f"this search cannot be kept, for it would read {album.expression}")
+        known = {each.name: each.expression for each in albums.listed(connection)}
+        if not replace and known.get(name, album.expression) != album.expression:
+            raise SettingsError(f"there is an album {name!r} already, of {known[name]}: choose another name")
         albums.save(
             connection, album, statement(expression, "sqlite" if database.is_sqlite else "postgresql")
         )
@@ -38,15 +47,12 @@ def save(database: Database, name: str, typed: str) -> Album:
 
 
 def view_of(name: str) -> str:
-    """The view's name: ``album_`` and the plain letters and digits of the album's."""
+    """The view's name: ``album_`` and the plain letters and digits of the album's, or eight that stand for it
+    if it has none."""
     apart = unicodedata.normalize("NFKD", name)
     plain = "".join(letter for letter in apart if not unicodedata.combining(letter)).lower()
     words = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
-    if not words:
-        raise SettingsError(
-            f"{name!r} has no letter that a view's name could have: add one of a to z, or a digit"
-        )
-    return f"album_{words[:50]}"
+    return f"album_{words[:50] or hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def listed(database: Database) -> list[Album]:

@@ -68,7 +68,7 @@ def search(
     Raises :class:`ExpressionError` for what is no expression or names no tag, showing the place.
     """
     with database.reading() as connection:
-        expression = _asked(connection, typed, without, within)
+        expression = asked(connection, typed, without, within)
         page = find(connection, Query(expression, min_confidence, limit, offset, after))
         return Answer(expression, page.photos, page.next)
 
@@ -78,7 +78,7 @@ def facets(
 ) -> Facets:
     """The tags of the photos that a search finds; asked and raising as :func:`search`."""
     with database.reading() as connection:
-        return count(connection, _asked(connection, typed, (), within), min_confidence)
+        return count(connection, asked(connection, typed, (), within), min_confidence)
 
 
 def complete(database: Database, typed: str, at: int, limit: int = 8) -> list[Completion]:
@@ -87,9 +87,10 @@ def complete(database: Database, typed: str, at: int, limit: int = 8) -> list[Co
         return completion.complete(connection, typed, at, limit)
 
 
-def _asked(
+def asked(
     connection: Connection, typed: str | None, without: Sequence[str], within: str | None
 ) -> Expression:
+    """The expression of a search; asked and raising as :func:`search`."""
     catalog.require_models(connection)
     parts = [] if within is None else [understood(connection, albums.find(connection, within).expression)]
     parts += [] if typed is None else [understood(connection, typed)]

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, text
 MOST_WORDS: Final = 4
 """Words before the caret that may be the beginning of one tag."""
 _WORDS: Final = re.compile(r"[^\s()\"'<>=!|&:*?-][^\s()\"<>=!|&:*?]*")
+_REST: Final = re.compile(r"[^\s()\"<>=!|&:*?]*")
 _PLAIN: Final = re.compile(r"\w[\w-]*( \w[\w-]*)*")
 _OPERATORS: Final = frozenset({"AND", "OR", "NOT"})
 _FIELD: Final = re.compile(r"(path|taken|size|width|height|format)[ \t]*[:<>=]+[^\s()]*$", re.IGNORECASE)
@@ -35,7 +36,7 @@ def complete(connection: Connection, typed: str, at: int, limit: int = 8) -> lis
     for start, begun in _begun(typed[:at]):
         found = _tags(connection, begun.lower(), limit)
         if found:
-            return [_completed(typed, start, at, *each) for each in found]
+            return [_completed(typed, start, _word_end(typed, at), *each) for each in found]
     return []
 
 
@@ -58,6 +59,12 @@ def _begun(before: str) -> Iterator[tuple[int, str]]:
         run.insert(0, word)
     for word in run:
         yield word.start(), " ".join(before[word.start() :].split())
+
+
+def _word_end(typed: str, at: int) -> int:
+    """Where the word ends that the caret is in."""
+    rest = _REST.match(typed, at)
+    return rest.end() if rest else at
 
 
 def _open_quote(before: str) -> int | None:

@@ -21,7 +21,7 @@ from tagger.search import sql
 from tagger.search.bearings import Bearings
 from tagger.search.expression import All, AnyOf, Expression, Fact, Has, Not, leaves, wanted
 from tagger.search.facts import Facts
-from tagger.search.plan import Scan, Source, Walk, holds_by_word, sources
+from tagger.search.plan import Source, Walk, holds_by_word, is_certain, sources
 from tagger.search.query import Found, Page, Place, Query
 from tagger.search.sql import Asked
 
@@ -184,17 +184,25 @@ class _Search:
 
     def _come(self) -> Iterator[_Candidate]:
         """All others, from all sources as one."""
-        walks = []
-        for source in self._places:
-            if isinstance(source, Scan):
-                steps = sql.scans(self._bearings, self._asked, source, self._query.after)
-                walks += [self._candidates(self._rows(step)) for step in steps]
-                continue
+        walks = [
+            self._candidates(self._rows(step, walk), walk.tag.name if walk else None)
+            for source in self._places
+            for step, walk in self._steps(source)
+        ]
+        return heapq.merge(*walks, key=lambda candidate: candidate.bound, reverse=True)
+
+    def _steps(self, source: Source) -> Iterator[tuple[str, Walk | None]]:
+        """The statements of a source, and the walk that each is of if it is one."""
+        after = self._query.after
+        if isinstance(source, Walk):
             for model in self._bearings.models:
                 step = sql.walk(self._bearings, self._asked, source, model, self._query)
                 if step is not None:
-                    walks.append(self._candidates(self._rows(step, source), source.tag.name))
-        return heapq.merge(*walks, key=lambda candidate: candidate.bound, reverse=True)
+                    yield step, source
+        elif is_certain(self._query.expression):
+            yield sql.images(self._bearings, self._asked, source, after), None
+        else:
+            yield from ((step, None) for step in sql.scans(self._bearings, self._asked, source, after))
 
     def _rows(self, step: str, source: Walk | None = None) -> Iterator[Any]:
         """The rows of a source, as they are asked for."""

@@ -83,7 +83,7 @@ def _longest(rest: Sequence[Word], text: str, words: Dictionary) -> tuple[int, s
     if found is not None:
         return found
     first = rest[0]
-    if first.text.upper() in ("AND", "OR", "NOT"):
+    if not first.quoted and first.text.upper() in ("AND", "OR", "NOT"):
         raise ExpressionError(f"write {first.text.upper()} in capitals", text, first.start, first.end)
     whole = " ".join(word.text for word in rest[:plain])
     raise UnknownTagError(words.unknown(whole), text, first.start, rest[plain - 1].end)

@@ -20,7 +20,8 @@ class Place:
     """Where a photo stands in a search: the greater comes first. No two photos share one, so that whoever
     remembers a place can go on behind it, whatever was added meanwhile.
 
-    ``person``: somebody said so, which of equals is first. ``content_id`` is 0 without a content.
+    ``person``: somebody said so, which of equals is first. ``content_id`` is 0 without a content, and where
+    all photos are equally sure: then the newest image is first.
     """
 
     confidence: float

@@ -48,10 +48,20 @@ def walk(bearings: Bearings, asked: Asked, source: Walk, model: Live, query: Que
     )
 
 
+def images(bearings: Bearings, asked: Asked, source: Scan, after: Place | None) -> str:
+    """The photos of which facts are true, the newest first, for a search that wants no tag; with the columns
+    of :func:`walk`, but for the content."""
+    behind = "" if after is None else f" AND i.id < {after.image_id}"
+    return (
+        f"SELECT i.id, NULL, i.uri, {_columns(bearings, asked)} FROM images i "
+        f"WHERE i.vanished_at IS NULL{asked.facts.all_of(source.facts)}{behind} ORDER BY i.id DESC"
+    )
+
+
 def scans(bearings: Bearings, asked: Asked, source: Scan, after: Place | None) -> list[str]:
-    """The photos of which facts are true, those with the newest contents first, and those without any in a
-    statement of their own; with the columns of :func:`walk`. But for those of which somebody confirmed a
-    wanted tag."""
+    """The photos of which facts are true beside what tags find, those with the newest contents first, and
+    those without any in a statement of their own; with the columns of :func:`walk`. But for those of which
+    somebody confirmed a wanted tag."""
     unsaid = "".join(f" AND NOT {_confirmed(tag)}" for tag in asked.wanted)
     seen, unseen = "", ""
     if after is not None and source.tells:

@@ -149,6 +149,7 @@ _STALE_BY_VERDICT = """
     INSERT INTO stale_tags (tag_id)
     SELECT DISTINCT up.ancestor_id FROM tag_paths down
     JOIN tag_paths up ON up.descendant_id = down.descendant_id WHERE down.ancestor_id = {row}.tag_id
+      AND NOT EXISTS (SELECT 1 FROM tally_keepers)
     ON CONFLICT DO NOTHING"""
 _STALE_ALL = "INSERT INTO stale_tags (tag_id) SELECT t.id FROM tags t WHERE true ON CONFLICT DO NOTHING"
 

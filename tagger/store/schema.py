@@ -440,5 +440,13 @@ class StaleTagRow(Base):
     tag_id: Mapped[int] = mapped_column(_fk("tags.id"), primary_key=True)
 
 
+class TallyKeeperRow(Base):
+    """Is there for as long as a transaction says verdicts and counts their tags by itself: no trigger need
+    mark these, which for *animal* are hundreds at each verdict. Nobody else ever sees it."""
+
+    __tablename__ = "tally_keepers"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+
+
 PARTITIONED = (TagScoreRow.__tablename__, ClassScoreRow.__tablename__)
 """Tables with a partition for each model on PostgreSQL."""

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete, exists, insert, select, text
 
 from tagger.store import counts
 from tagger.store.catalog import insert_or_ignore
-from tagger.store.schema import PathRow, StaleTagRow, TagRow, ThresholdRow, VerdictRow
+from tagger.store.schema import PathRow, TagRow, TallyKeeperRow, ThresholdRow, VerdictRow
 from tagger.store.session import now
 
 AT_ONCE = 200
@@ -138,20 +138,14 @@ def _take_back_contrary(
 def _counted(connection: Connection, image_ids: Sequence[int]) -> Iterator[None]:
     """Keep the tallies right by counting the tags of these images alone.
 
-    The triggers, which are for whoever writes verdicts by hand, would have all tags above and below counted
-    anew over the whole library; what they mark here is right already.
+    The triggers are for whoever writes verdicts by hand: they would have all tags above and below counted
+    anew over the whole library.
     """
     with counts.kept_up(connection, image_ids):
-        before = list(connection.execute(select(StaleTagRow.tag_id)).scalars())
+        connection.execute(insert(TallyKeeperRow), {"id": 1})
         yield
-        if connection.dialect.name == "sqlite":  # nobody else writes
-            connection.execute(delete(StaleTagRow).where(StaleTagRow.tag_id.not_in(before)))
-        else:
-            connection.execute(_OWN_MARKS)
+        connection.execute(delete(TallyKeeperRow))
 
-
-_OWN_MARKS = text("DELETE FROM stale_tags WHERE xmin = pg_current_xact_id()::xid")
-"""Those that this transaction has set; others may have been committed meanwhile."""
 
 _SPOKEN = "SELECT image_id, tag_id, CASE verdict WHEN 'confirm' THEN 1 ELSE 0 END AS is_right FROM verdicts"
 IMPLIED = """

@@ -22,7 +22,7 @@ async def ask(request: Request, next: str = "/") -> Response:
     """The form; nothing is asked where there is no token."""
     if _door(request).token is None:
         return RedirectResponse(_within(next), 303)
-    return page(request, "login.html", next=_within(next), said="")
+    return page(request, "login.html", next=_within(next), complaint="")
 
 
 @router.post("/login")
@@ -32,7 +32,7 @@ async def enter(
     """A session for the token."""
     to, door = _within(next), _door(request)
     if not door.opens(token.encode(errors="replace"), client_of(request)):
-        return page(request, "login.html", 401, next=to, said="This is not the token.")
+        return page(request, "login.html", 401, next=to, complaint="This is not the token.")
     answer = RedirectResponse(to, 303)
     answer.set_cookie(
         COOKIE,
@@ -50,6 +50,7 @@ async def leave() -> Response:
     """Have the browser forget its session."""
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    answer.headers["Clear-Site-Data"] = '"cache"'  # and what going back would show
     return answer
 
 

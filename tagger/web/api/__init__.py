@@ -18,7 +18,10 @@ _FAULTS: Final[dict[int | str, dict[str, Any]]] = {
     404: {"model": ErrorAnswer, "description": "It is not in this database."},
     409: {"model": ErrorAnswer, "description": "It cannot be done as things stand."},
     413: {"model": ErrorAnswer, "description": "The request is too large."},
+    421: {"model": ErrorAnswer, "description": "Asked by a name that is not this server's; without a token."},
     422: {"model": ErrorAnswer, "description": "The request cannot be understood."},
+    429: {"model": ErrorAnswer, "description": "Too many wrong tokens."},
+    500: {"model": ErrorAnswer, "description": "It went wrong here; the server's log says how."},
     503: {"model": ErrorAnswer, "description": "The database does not answer."},
 }
 

@@ -23,6 +23,8 @@ def for_people(handler: Any) -> Handler:
             return refused
         message = json.loads(bytes(refused.body))["error"]["message"]
         title = HTTPStatus(refused.status_code).phrase
+        if message == title:
+            message = "There is nothing at this address."
         return page(request, "error.html", refused.status_code, title=title, message=message)
 
     return answer

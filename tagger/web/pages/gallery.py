@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from tagger.errors import DatabaseError, NotFound, TaggerError
 from tagger.library import albums, lookup
 from tagger.library.lookup import Answer
-from tagger.search.expression import SHOWN, AnyOf, ExpressionError, Has, spelled
+from tagger.search.expression import SHOWN, AnyOf, ExpressionError, Has, UnknownTagError, spelled
 from tagger.search.facets import Facet, Facets
 from tagger.search.grammar import LONGEST, parse
 from tagger.search.query import CursorError, Place
+from tagger.taxonomy import load_taxonomy
 from tagger.web.pages.render import back, page, wants_part, with_query
 from tagger.web.site import Site, SiteHere
 
@@ -49,9 +50,18 @@ class Asked(BaseModel):
         return self.album or None
 
     @property
+    def is_of_tags(self) -> bool:
+        """Whether photos may be more or less sure."""
+        return bool(self.typed or self.album)
+
+    @property
     def query(self) -> dict[str, object]:
         """The parts of an address, but for the place."""
-        return {"q": self.q.strip(), "min": self.min or None, "album": self.album}
+        return {
+            "q": self.q.strip(),
+            "min": self.min if self.is_of_tags and self.min else None,
+            "album": self.album,
+        }
 
     def narrowed(self, tag: str, *, without: bool = False) -> dict[str, object]:
         """The same search of photos with one more tag, or without it."""
@@ -79,7 +89,7 @@ def _search(site: Site, asked: Asked, limit: int) -> Answer:
         site.database,
         asked.typed,
         within=asked.within,
-        min_confidence=asked.min,
+        min_confidence=asked.min if asked.is_of_tags else 0.0,
         limit=limit,
         after=Place.read(asked.after) if asked.after else None,
     )
@@ -88,6 +98,11 @@ def _search(site: Site, asked: Asked, limit: int) -> Answer:
 @router.get("/")
 def gallery(request: Request, site: SiteHere, asked: Annotated[Asked, Query()]) -> Response:
     """The first page of a search, or of all photos."""
+    return _gallery(request, site, asked)
+
+
+def _gallery(request: Request, site: Site, asked: Asked, complaint: str = "") -> Response:
+    """The same, with a ``complaint`` of an album that could not be kept."""
     shown = _Shown(asked)
     try:
         shown = _Shown(asked, found=_search(site, asked, FIRST))
@@ -96,9 +111,10 @@ def gallery(request: Request, site: SiteHere, asked: Annotated[Asked, Query()]) 
     except DatabaseError as fault:
         if fault.transient:
             raise
-        return page(request, "gallery.html", shown=_Shown(asked, empty=str(fault)), albums=[])
-    status = 422 if shown.fault else 200
-    answer = page(request, "gallery.html", status, shown=shown, albums=albums.listed(site.database))
+        return page(request, "gallery.html", shown=_Shown(asked, empty=str(fault)), albums=[], complaint="")
+    code = 422 if shown.fault else 409 if complaint else 200
+    listed = albums.listed(site.database)
+    answer = page(request, "gallery.html", code, shown=shown, albums=listed, complaint=complaint)
     if wants_part(request):
         answer.headers["HX-Push-Url"] = with_query("/", **asked.query)  # without what the form has empty
     return answer
@@ -123,6 +139,17 @@ class _Shown:
         return typed[first:start], typed[start:end][:SHOWN], typed[max(start, end) :][:SHOWN]
 
     @property
+    def meant(self) -> list[tuple[str, dict[str, object]]]:
+        """Tags that may be meant by one that there is not, and the search with each."""
+        if not isinstance(self.fault, UnknownTagError):
+            return []
+        start, end, typed = self.fault.start, self.fault.end, self.asked.q
+        tags = load_taxonomy().suggest(typed[start:end], at_most=3)
+        return [
+            (tag, self.asked.query | {"q": typed[:start] + spelled(Has(tag)) + typed[end:]}) for tag in tags
+        ]
+
+    @property
     def understood(self) -> str:
         """The search as it was taken."""
         return spelled(self.found.expression) if self.found else ""
@@ -138,11 +165,25 @@ def keep(
     request: Request,
     site: SiteHere,
     name: Annotated[str, Form(max_length=200)],
-    expression: Annotated[str, Form(max_length=LONGEST)],
+    q: Annotated[str, Form(max_length=LONGEST)] = "",
+    album: Annotated[str, Form(max_length=200)] = "",
 ) -> Response:
-    """Keep a search under a name."""
-    album = albums.save(site.database, name, expression)
-    return back(with_query("/", album=album.name))
+    """Keep a search under a name that no other has."""
+    asked = Asked(q=q, album=album)
+    try:
+        kept = albums.save(site.database, name, asked.typed, within=asked.within, replace=False)
+    except TaggerError as fault:
+        if fault.transient:
+            raise
+        return _gallery(request, site, asked, str(fault))
+    return back(with_query("/", album=kept.name))
+
+
+@router.post("/albums/remove")
+def remove(site: SiteHere, name: Annotated[str, Form(max_length=200)]) -> Response:
+    """Remove an album, and no photo."""
+    albums.remove(site.database, name)
+    return back("/")
 
 
 @router.get("/grid")
@@ -173,7 +214,8 @@ def facets(request: Request, site: SiteHere, asked: Annotated[Asked, Query()], a
 def _others(found: Facets) -> list[Facet]:
     """The tags that would narrow the search: not those that all of the photos have."""
     kinds = {each.tag for each in found.kinds}
-    return [each for each in found.tags if each.images < found.counted and each.tag not in kinds]
+    narrower = [each for each in found.tags if each.images < found.counted and each.tag not in kinds]
+    return narrower if narrower or kinds else list(found.tags)
 
 
 @router.get("/completions")

@@ -10,13 +10,16 @@ from fastapi import APIRouter, Form, Request, Response
 from tagger.errors import ModelError
 from tagger.library import lookup, versions
 from tagger.library.versions import Version
-from tagger.web.pages.render import back, page
+from tagger.store.queries import Changed
+from tagger.web.pages.render import back, page, plural
 from tagger.web.site import Site, SiteHere
 
 router = APIRouter(include_in_schema=False)
 
-EXAMPLES: Final = 12
+SHOWN: Final = 12
 """Pictures of each kind of change."""
+EXAMPLES: Final = 5 * SHOWN
+"""Changes that these are taken from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +41,23 @@ def models(request: Request, site: SiteHere) -> Response:
 def promote(request: Request, site: SiteHere, name: Annotated[str, Form(max_length=300)]) -> Response:
     """Have a version hold from now on."""
     try:
-        versions.promote(site.database, name)
+        model = versions.promote(site.database, name)
     except ModelError as fault:
         return _models(request, site, complaint=str(fault), code=409)
-    return back("/models")
+    return back("/models", f"{model.name} holds from now on.")
 
 
 @router.post("/models/rollback")
 def roll_back(request: Request, site: SiteHere, vocabulary: Annotated[str, Form(max_length=300)]) -> Response:
     """Have the version hold again that the live one took over from."""
     try:
-        versions.roll_back(site.database, vocabulary)
+        done = versions.roll_back(site.database, vocabulary)
     except ModelError as fault:
         return _models(request, site, complaint=str(fault), code=409)
-    return back("/models")
+    said = f"{done.model.name} holds again."
+    if done.lacking:
+        said += f" {plural(done.lacking, 'photo')} came since: `tagger reindex --missing` has them seen."
+    return back("/models", said)
 
 
 @router.get("/models/diff")
@@ -60,7 +66,7 @@ def diff(request: Request, site: SiteHere, before: str, after: str) -> Response:
     found = versions.diff(site.database, before, after, EXAMPLES)
     ids = lookup.ids_of(site.database, [each.uri for each in found.examples])
     kinds = [
-        (kind, [(ids[each.uri], each) for each in found.examples if each.change == kind and each.uri in ids])
+        (kind, _photos([each for each in found.examples if each.change == kind], ids))
         for kind in ("gained", "lost", "shifted")
     ]
     live = {each.name for each in versions.with_counts(site.database) if each.live}
@@ -73,6 +79,15 @@ def diff(request: Request, site: SiteHere, before: str, after: str) -> Response:
         kinds=[(kind, some) for kind, some in kinds if some],
         may_promote=after not in live,
     )
+
+
+def _photos(changes: list[Changed], ids: dict[str, int]) -> list[tuple[int, Changed]]:
+    """Each photo once, by what changes most there: a tag above or below it changes as well."""
+    first: dict[int, Changed] = {}
+    for each in changes:
+        if each.uri in ids:
+            first.setdefault(ids[each.uri], each)
+    return list(first.items())[:SHOWN]
 
 
 def _models(request: Request, site: Site, *, complaint: str | None = None, code: int = 200) -> Response:

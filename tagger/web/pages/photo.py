@@ -13,6 +13,7 @@ from tagger.errors import NotFound
 from tagger.library import lookup, verdicts
 from tagger.store.queries import Hit, ImageReport
 from tagger.store.verdicts import Verdict
+from tagger.taxonomy import load_taxonomy
 from tagger.web.api.parameters import IdInPath
 from tagger.web.pages.render import back, page, wants_part
 from tagger.web.site import Site, SiteHere
@@ -51,8 +52,10 @@ def say(
     try:
         saying = verdicts.Saying(image_id, tag, word)
         verdicts.say(site.database, [saying], site.roots, new_tags=verdict == "new")
-    except NotFound as fault:
-        complaint = str(fault)
+    except NotFound:
+        lookup.show(site.database, image_id, site.roots)  # else it is the photo that is not there
+        near = load_taxonomy().suggest(tag, at_most=3)
+        complaint = f"There is no tag {tag!r}." + (f" Did you mean {' or '.join(near)}?" if near else "")
     if wants_part(request) or complaint:
         return _page(request, site, image_id, complaint=complaint, missing=tag if complaint else None)
     return back(f"/photos/{image_id}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Final
 
 from tagger.store.runs import Tick
@@ -16,13 +17,12 @@ HEIGHT: Final = 120
 @dataclass(frozen=True, slots=True)
 class Plot:
     """``area`` and ``line`` are SVG paths in a box of :data:`WIDTH` by :data:`HEIGHT`, ``failed`` the line of
-    what failed, None if nothing did; ``peak`` and ``mean`` are images a second."""
+    what failed, None if nothing did; ``peak`` is in images a second."""
 
     area: str
     line: str
     failed: str | None
     peak: float
-    mean: float
     begins: datetime
     seconds: float
 
@@ -35,10 +35,9 @@ def plot(ticks: Sequence[Tick]) -> Plot | None:
     seconds = max(ticks[-1].at.timestamp() + ticks[-1].seconds - begin, 1e-3)
     rates = [tick.done / tick.seconds for tick in ticks]
     peak = max(*rates, 1e-9)
-    steps = [
-        ((tick.at.timestamp() - begin) / seconds, (tick.at.timestamp() + tick.seconds - begin) / seconds)
-        for tick in ticks
-    ]
+    # Each step goes on to the next: what was done in a moment is spread over more than that, for its rate.
+    edges = [*((tick.at.timestamp() - begin) / seconds for tick in ticks), 1.0]
+    steps = list(pairwise(edges))
     line = _steps(steps, [rate / peak for rate in rates])
     failures = [tick.failed / tick.seconds / peak for tick in ticks]
     return Plot(
@@ -46,7 +45,6 @@ def plot(ticks: Sequence[Tick]) -> Plot | None:
         line=line,
         failed=_steps(steps, failures) if any(failures) else None,
         peak=peak,
-        mean=sum(tick.done for tick in ticks) / sum(tick.seconds for tick in ticks),
         begins=ticks[0].at,
         seconds=seconds,
     )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -20,11 +20,13 @@ from tagger.web.site import site_of
 
 _FRAGMENT: Final = "HX-Request"
 _RESTORE: Final = "HX-History-Restore-Request"
+_SAID: Final = "tagger_said"
+"""A cookie that lives to the next page: an address could be anybody's words."""
 
 
 def page(request: Request, template: str, code: int = 200, **values: Any) -> Response:
     """A page; ``template`` extends ``base.html``, or ``part.html`` where htmx wants a part of it."""
-    is_part = wants_part(request)
+    is_part, site = wants_part(request), site_of(request)
     body = (
         _environment()
         .get_template(template)
@@ -32,11 +34,18 @@ def page(request: Request, template: str, code: int = 200, **values: Any) -> Res
             **values,
             base="part.html" if is_part else "base.html",
             here=request.url.path,
-            is_locked=site_of(request).token is not None,
+            told="" if is_part else unquote(request.cookies.get(_SAID, "")),
+            is_locked=site.token is not None,
+            may_read=bool(site.roots.items or site.roots.remote),
         )
     )
-    # The same address is a whole page and a part of it: no cache may give one for the other.
-    return HTMLResponse(body, code, {"Vary": f"{_FRAGMENT}, {_RESTORE}", "Cache-Control": "no-store"})
+    # The same address is a whole page and a part of it: no cache may give one for the other. Asked for anew
+    # each time, but for going back, which shows the page as it was left.
+    headers = {"Vary": f"{_FRAGMENT}, {_RESTORE}", "Cache-Control": "private, no-cache"}
+    answer = HTMLResponse(body, code, headers)
+    if _SAID in request.cookies and not is_part:
+        answer.delete_cookie(_SAID, httponly=True, samesite="strict")
+    return answer
 
 
 def wants_part(request: Request) -> bool:
@@ -44,9 +53,12 @@ def wants_part(request: Request) -> bool:
     return _FRAGMENT in request.headers and _RESTORE not in request.headers
 
 
-def back(to: str) -> Response:
-    """After a form: the page that shows what came of it."""
-    return RedirectResponse(to, 303)
+def back(to: str, said: str = "") -> Response:
+    """After a form: the page that shows what came of it, and once what was ``said``."""
+    answer = RedirectResponse(to, 303)
+    if said:
+        answer.set_cookie(_SAID, quote(said[:1000]), max_age=60, httponly=True, samesite="strict")
+    return answer
 
 
 @cache

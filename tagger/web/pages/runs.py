@@ -14,7 +14,7 @@ from tagger.values import OutcomeKind
 from tagger.web.api.filling import fill
 from tagger.web.api.parameters import IdInPath
 from tagger.web.pages.plot import plot
-from tagger.web.pages.render import back, page, with_query
+from tagger.web.pages.render import back, page
 from tagger.web.site import SiteHere
 
 router = APIRouter(include_in_schema=False)
@@ -23,8 +23,6 @@ LISTED: Final = 50
 """Runs that are over and still listed."""
 FAILED: Final = 200
 """Failures of a run that are shown: the latest."""
-SAID: Final = 500
-"""Letters of what became of a deed, which the next page's address has."""
 GOING: Final = (RunState.RUNNING, RunState.PAUSED)
 
 
@@ -38,19 +36,18 @@ def runs(request: Request, site: SiteHere) -> Response:
         "runs.html",
         runs=found,
         status=status,
-        outcomes=_totals(status.outcomes),
+        outcomes=_by_model(status.outcomes),
         is_going=any(is_going(run) for run in found),
-        told="",
     )
 
 
-def _totals(outcomes: tuple[tuple[str, bool, str, int], ...]) -> list[tuple[str, int]]:
-    """What the live models came to, the commonest first."""
-    totals: dict[str, int] = {}
-    for _, live, outcome, images in outcomes:
+def _by_model(outcomes: tuple[tuple[str, bool, str, int], ...]) -> dict[str, list[tuple[str, int]]]:
+    """What each live model came to, the commonest first."""
+    found: dict[str, list[tuple[str, int]]] = {}
+    for model, live, outcome, images in outcomes:
         if live:
-            totals[outcome] = totals.get(outcome, 0) + images
-    return sorted(totals.items(), key=lambda item: -item[1])
+            found.setdefault(model, []).append((outcome, images))
+    return found
 
 
 @router.get("/runs/{run_id}")
@@ -59,7 +56,6 @@ def run(
     site: SiteHere,
     run_id: IdInPath,
     state: Annotated[str, Query(max_length=20)] = "",
-    said: Annotated[str, Query(max_length=SAID)] = "",
 ) -> Response:
     """One run. ``state`` is what a page that asks again shows: if it is another by now, all is shown anew."""
     report = control.show_run(site.database, run_id, FAILED)
@@ -70,7 +66,6 @@ def run(
         report=report,
         plot=plot(control.throughput(site.database, run_id)),
         is_going=is_going(report.run),
-        said=said,
         failures=[kind.value for kind in FAILURES],
     )
     if state and state != report.run.state:
@@ -102,4 +97,4 @@ def retry(
         raise HTTPException(422, f"{outcome} is no failure")
     filled = fill(site, Ask(RunKind.RETRY, site.settings.model, bulk=True, outcomes=chosen))
     said = "\n".join([*filled.warnings, site.send(True)])
-    return back(with_query(f"/runs/{filled.run_id}", said=said[:SAID]))
+    return back(f"/runs/{filled.run_id}", said)

@@ -1,5 +1,6 @@
 // The grid: only the rows that are near the window are in the page, whatever was scrolled through; photos come in
 // pages, each behind the one before. Tiles are the server's own HTML, kept as text.
+import { begin } from "./photo.js";
 import { nobody, toast } from "./toast.js";
 import { inWords, say } from "./verdicts.js";
 
@@ -19,6 +20,7 @@ class Gallery {
     this.grid = results.querySelector("#grid");
     this.tiles = [];
     this.ids = [];
+    this.known = new Set();
     this.live = new Map(); // by place
     this.selected = new Set(); // ids
     this.said = new Map(); // id: verdict, of this visit
@@ -36,8 +38,11 @@ class Gallery {
 
   take(elements) {
     for (const element of elements) {
+      const id = Number(element.dataset.id);
+      if (this.known.has(id)) continue; // it has moved down meanwhile, by another model or a verdict
+      this.known.add(id);
       this.tiles.push(element.outerHTML);
-      this.ids.push(Number(element.dataset.id));
+      this.ids.push(id);
     }
   }
 
@@ -65,9 +70,15 @@ class Gallery {
       if (go) this.open(this.opened + Number(go.dataset.go));
       else if (event.target === viewer && isBeside(viewer, event)) viewer.close();
     }, { signal });
-    // The browser gives the focus back to the photo that was opened first, which need not be the last one.
-    viewer.addEventListener("close", () => this.focus(this.opened), { signal });
+    viewer.addEventListener("close", () => {
+      if (history.state?.viewed) history.back(); // to the address of the grid
+      // The browser gives the focus back to the photo that was opened first, which need not be the last one.
+      this.focus(this.opened);
+    }, { signal });
+    // Before htmx hears of it, which would load the page anew.
+    addEventListener("popstate", (event) => this.goBack(event), { capture: true, signal });
     viewer.addEventListener("htmx:beforeSwap", (event) => this.hear(event.detail), { signal });
+    viewer.addEventListener("htmx:afterSettle", () => begin(viewer, this.tagOf(this.opened)), { signal });
   }
 
   end() {
@@ -220,12 +231,31 @@ class Gallery {
     if (place < 0 || place >= this.tiles.length) return;
     const viewer = this.results.querySelector("#viewer");
     this.current = this.opened = place;
+    this.remember(viewer.open, this.ids[place]);
     if (!viewer.open) viewer.showModal();
     viewer.querySelector("[data-go='-1']").disabled = place === 0;
     viewer.querySelector("[data-go='1']").disabled = place === this.tiles.length - 1 && !this.next;
     if (this.next && place > this.tiles.length - 2 * this.columns) this.fetch();
     htmx.ajax("GET", `/photos/${this.ids[place]}`, { target: "#viewed", swap: "innerHTML" })
-      .catch(() => {}); // said by page.js
+      .catch(() => (this.results.querySelector("#viewed").textContent = "This photo cannot be shown just now."));
+  }
+
+  // An open photo has an address of its own, so that going back closes it.
+  remember(isOpen, id) {
+    if (history.state?.viewed === id) return;
+    if (!isOpen) {
+      this.address = location.href;
+      history.scrollRestoration = "manual"; // closing leads to the photo that was looked at last
+    }
+    history[isOpen ? "replaceState" : "pushState"]({ viewed: id }, "", `/photos/${id}`);
+  }
+
+  goBack(event) {
+    const viewed = event.state?.viewed;
+    if (viewed && this.ids.includes(viewed)) this.open(this.ids.indexOf(viewed));
+    else if (!viewed && location.href === this.address) this.results.querySelector("#viewer").close();
+    else return;
+    event.stopImmediatePropagation();
   }
 
   click(event) {
@@ -314,7 +344,7 @@ class Gallery {
     const { q, album, min } = this.results.dataset;
     const all = this.results.querySelector("#everything")?.checked;
     const which = all ? { where: q, min: Number(min), ...(album && { album }) } : { images: [...this.selected] };
-    if (all && !confirm(`${{ confirm: "Confirm", reject: "Reject", none: "Take back" }[verdict]} ${tag} on all photos that "${q}" finds?`)) return;
+    if (all && !confirm(`${{ confirm: "Confirm", reject: "Reject", none: "Take back" }[verdict]} ${tag} on all photos that "${q}" finds (${document.getElementById("total").textContent})?`)) return;
     await this.tell(verdict, tag, which, all ? this.ids : which.images);
   }
 
@@ -336,6 +366,9 @@ class Gallery {
   }
 
   async tell(verdict, tag, which, ids) {
+    const buttons = this.results.querySelectorAll("#bulk button");
+    for (const button of buttons) button.disabled = true; // once is enough, and of thousands it takes seconds
+    if (ids.length > 500) toast("Working …");
     try {
       const noted = await say(verdict, tag, which);
       for (const id of ids) this.said.set(id, verdict);
@@ -343,13 +376,15 @@ class Gallery {
       toast(inWords(verdict, tag, noted));
     } catch (fault) {
       toast(fault.message, true);
+    } finally {
+      for (const button of buttons) button.disabled = false;
     }
   }
 }
 
 let gallery;
 
-function begin() {
+function start() {
   gallery?.end();
   gallery = undefined;
   const results = document.getElementById("results");
@@ -363,8 +398,8 @@ function begin() {
 }
 
 export function startGallery() {
-  begin();
+  start();
   document.body.addEventListener("htmx:afterSwap", (event) => {
-    if (event.detail.target?.id === "results") begin();
+    if (event.detail.target?.id === "results") start();
   });
 }

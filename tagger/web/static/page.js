@@ -56,8 +56,18 @@ document.addEventListener("input", (event) => {
     tagNames(event.target);
   }
 });
-// A picture that cannot be shown leaves its name, which is its alternative text.
-document.addEventListener("error", (event) => event.target.closest?.(".tile, figure")?.classList.add("broken"), true);
+// A picture that cannot be shown leaves its name, which is its alternative text; it may be the server that was
+// away, so it is asked for again a few times.
+const RETRY_MS = [2000, 8000, 30000];
+document.addEventListener("error", (event) => {
+  const image = event.target;
+  image.closest?.(".tile, figure")?.classList.add("broken");
+  const tried = Number(image.dataset?.tried ?? 0);
+  if (!image.src || tried >= RETRY_MS.length) return;
+  image.dataset.tried = tried + 1;
+  setTimeout(() => image.isConnected && (image.src = image.src), RETRY_MS[tried]);
+}, true);
+document.addEventListener("load", (event) => event.target.closest?.(".tile, figure")?.classList.remove("broken"), true);
 // What leaves the page needs no answer any more; one that came late would be put into what came after.
 document.body.addEventListener("htmx:beforeCleanupElement", (event) => {
   if (event.target.matches?.("[hx-get]")) htmx.trigger(event.target, "htmx:abort"); // never what was said

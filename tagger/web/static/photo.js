@@ -1,30 +1,44 @@
 // One photo, on a page of its own or opened over the grid: its tags by the keyboard, and what is in focus after a
 // word was said, when the server has rendered all anew.
+import { toast } from "./toast.js";
+
 const VERDICTS = { c: "confirm", r: "reject", u: "none" };
 
 const shown = () => document.querySelector("dialog[open] .photo") ?? document.querySelector("main > .photo");
 const lines = (photo) => [...photo.querySelectorAll(".line")];
-const focused = (photo) => photo.querySelector(".line:focus-within, .line:focus") ?? photo.querySelector(".line[tabindex='0']");
+const current = (photo) => photo.querySelector(".line:focus-within, .line:focus") ?? photo.querySelector(".line.current");
 
 function focusLine(line) {
   if (!line) return;
-  for (const other of lines(line.closest(".photo"))) other.tabIndex = other === line ? 0 : -1;
+  for (const other of lines(line.closest(".photo"))) {
+    other.tabIndex = other === line ? 0 : -1;
+    other.classList.toggle("current", other === line);
+  }
   line.focus();
+}
+
+// A photo that was opened: at the tag that it was found for, else at its name, which is then read out.
+export function begin(viewer, tag) {
+  const photo = viewer.querySelector(".photo");
+  if (!photo || photo.contains(document.activeElement) || photo.dataset.id === last?.id) return;
+  const line = lines(photo).find((each) => each.dataset.tag === tag);
+  line ? focusLine(line) : photo.focus();
 }
 
 export function photoKeys(event) {
   const photo = shown();
   if (!photo) return;
-  const line = focused(photo);
+  const line = current(photo);
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (step) {
     event.preventDefault();
     const all = lines(photo);
     const here = all.indexOf(photo.contains(document.activeElement) ? line : null);
     focusLine(all[Math.max(0, Math.min(all.length - 1, here + step))]);
-  } else if (VERDICTS[event.key] && line) {
+  } else if (VERDICTS[event.key]) {
     event.preventDefault();
-    line.querySelector(`button[value=${VERDICTS[event.key]}]`)?.click();
+    if (line) line.querySelector(`button[value=${VERDICTS[event.key]}]`)?.click();
+    else toast("Which tag? ↑ and ↓ go to one.", true);
   }
 }
 

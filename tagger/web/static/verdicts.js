@@ -12,9 +12,11 @@ async function post(word) {
   const data = await answer.json();
   if (answer.ok) return data;
   const { code, message } = data.error;
-  if (code === "not_found" && !word.new && word.verdict === "confirm") {
-    if (confirm(`${message}\n\nMake it a tag of your own?`)) return post({ ...word, new: true });
+  const isOfTag = code === "not_found" && message.startsWith("there is no tag"); // and says it as a command line does
+  if (isOfTag && !word.new && word.verdict === "confirm") {
+    if (confirm(`There is no tag ${word.tag}. Make it one, of your own?`)) return post({ ...word, new: true });
   }
+  if (isOfTag) throw new Error(`There is no tag ${word.tag}.`);
   throw new Error(message);
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from sqlalchemy import text
 
@@ -70,10 +72,29 @@ def test_views_of_albums_are_there_after_an_upgrade(photos: Shelf) -> None:
     assert _names(photos, "album_mine") == {"rex": 0.8}
 
 
-@pytest.mark.parametrize("name", ["", " ", "x" * 101, "a\tb\x07", "\u732b"])
+@pytest.mark.parametrize("name", ["", " ", "x" * 101, "a\tb\x07"])
 def test_what_is_no_name_is_refused(photos: Shelf, name: str) -> None:
     with pytest.raises(SettingsError):
         albums.save(photos.database, name, "dog")
+
+
+def test_a_name_of_any_letters_has_a_view_of_plain_ones(photos: Shelf) -> None:
+    view = albums.save(photos.database, "\u732b", "dog").view
+    assert re.fullmatch(r"album_[0-9a-f]{8}", view)
+    assert albums.save(photos.database, "\u72ac", "dog").view != view
+    assert photos.rows(f"SELECT COUNT(*) FROM {view}") != [(0,)]
+
+
+def test_an_album_is_kept_within_another_and_never_over_one_unasked(photos: Shelf) -> None:
+    albums.save(photos.database, "dogs", "dog")
+    kept = albums.save(photos.database, "both", "animal", within="dogs", replace=False)
+    assert kept.expression == "dog AND animal"
+    assert albums.save(photos.database, "dogs", "puppy", replace=False).expression == "dog"  # it is the same
+    with pytest.raises(SettingsError, match="already, of dog"):
+        albums.save(photos.database, "dogs", "cat", replace=False)
+    with pytest.raises(SettingsError, match="all photos"):
+        albums.save(photos.database, "all", None)
+    assert albums.save(photos.database, "dogs", "cat").expression == "cat"
 
 
 def test_what_is_no_expression_is_no_album(photos: Shelf) -> None:

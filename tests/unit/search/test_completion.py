@@ -68,6 +68,8 @@ def _offered(database: Database, typed: str) -> list[str]:
         ("dock golden ret|", ["dock golden retriever |"]),
         ("(dock OR gold| NOT dog)", ["(dock OR golden eagle |NOT dog)"]),
         ("dock AND ho|", ["dock AND dog |"]),
+        ("d|og AND dock", ["dock |AND dock", "dog |AND dock"]),
+        ("dock ho|und>=0.8", ["dock dog |>=0.8"]),
         ("NOT -ho|", ["NOT -dog |"]),
         ("bow an|", ["bow and arrow |"]),
         ('"golden r|', ["golden retriever |"]),
