@@ -34,11 +34,11 @@ def test_versions_are_compared_promoted_and_rolled_back(
     expect(page.get_by_role("region", name="By tag").get_by_role("row").nth(1)).to_be_visible()
     promote = page.get_by_role("button", name="Promote")
     visitor.accepts = False
-    with visitor.question(page, "hold from now on?"):
+    with visitor.question(page, "from now on?"):
         promote.click()
     assert live(server) == "efficientnet-lite0"
     visitor.accepts = True
-    with visitor.question(page, "hold from now on?"):
+    with visitor.question(page, "from now on?"):
         promote.click()
     expect(page).to_have_url(f"{server.url}/models")
     assert live(server) == "efficientnet-lite1"
@@ -62,7 +62,7 @@ def test_what_cannot_be_promoted_yet_says_why(visit: Visit, visitor: Visitor, se
         )
     page = visit("/models")
     visitor.expects.append("status of 409")
-    with visitor.question(page, "hold from now on?"):
+    with visitor.question(page, "from now on?"):
         page.get_by_role("button", name="Promote").click()
     expect(page.get_by_role("alert")).to_contain_text("1 image")
     assert live(server) == "efficientnet-lite0"

@@ -124,7 +124,7 @@ def test_a_tag_of_ones_own_is_made_and_found(dog: Page, server: Server) -> None:
     name = 'o\'neill "x" <b>'
     dog.get_by_label("Another tag").fill(name)
     dog.get_by_role("button", name="Add").click()
-    expect(dog.get_by_role("alert")).to_contain_text("there is no tag")
+    expect(dog.get_by_role("alert")).to_contain_text("There is no tag")
     expect(dog.get_by_label("Another tag")).to_have_value(name)
     expect(dog.get_by_label("Another tag")).to_be_focused()
     dog.get_by_role("button", name="Make it a tag").click()
@@ -151,18 +151,18 @@ def test_an_open_photo_takes_words_and_leads_to_the_next(visit: Visit, server: S
     links(page).first.click()
     heading = viewer(page).get_by_role("heading", level=1)
     first = heading.inner_text()
-    page.keyboard.press("ArrowDown")
-    expect(viewer(page).locator(".line:focus")).to_have_count(1)
+    expect(viewer(page).get_by_role("listitem", name=re.compile("^mammal, "))).to_be_focused()
+    page.keyboard.press("ArrowUp")
     page.keyboard.press("c")
     expect(viewer(page).get_by_role("listitem", name="animal, confirmed")).to_be_focused()
     assert server.library.verdicts(first) == {"animal": "confirm"}
     page.keyboard.press("ArrowRight")
     expect(heading).not_to_have_text(first)
     second = heading.inner_text()
-    page.keyboard.press("ArrowDown")
+    expect(viewer(page).get_by_role("listitem", name=re.compile("^mammal, "))).to_be_focused()
     page.keyboard.press("r")
-    expect(viewer(page).get_by_role("listitem", name="animal, rejected")).to_be_visible()
-    assert server.library.verdicts(second) == {"animal": "reject"}
+    expect(viewer(page).get_by_role("listitem", name="mammal, rejected")).to_be_visible()
+    assert server.library.verdicts(second) == {"mammal": "reject"}
     page.keyboard.press("ArrowLeft")
     expect(heading).to_have_text(first)
     viewer(page).get_by_label("Another tag").fill("no such thing")
@@ -171,6 +171,28 @@ def test_an_open_photo_takes_words_and_leads_to_the_next(visit: Visit, server: S
     page.keyboard.press("Enter")
     expect(viewer(page).get_by_role("alert")).to_be_visible()
     expect(viewer(page).get_by_role("button", name="Make it a tag")).to_be_visible()
+
+
+def test_going_back_closes_an_open_photo(visit: Visit, server: Server) -> None:
+    page = visit("/?q=mammal")
+    address = page.url
+    links(page).nth(1).click()
+    expect(viewer(page).get_by_role("heading", level=1)).to_be_visible()
+    page.keyboard.press("ArrowRight")
+    expect(page).to_have_url(re.compile("/photos/"))
+    page.go_back()
+    expect(viewer(page)).to_be_hidden()
+    expect(page).to_have_url(address)
+    expect(links(page).nth(2)).to_be_focused()
+    page.go_forward()
+    expect(viewer(page).get_by_role("heading", level=1)).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("main").get_by_role("heading", level=1)).to_be_visible()
+    page.go_back()
+    expect(tiles(page).nth(2)).to_be_visible()
+    expect(viewer(page)).to_be_hidden()
+    page.go_forward()
+    expect(page.get_by_role("heading", level=1).last).to_have_text(re.compile(r"\."))
 
 
 def test_what_was_said_of_an_open_photo_shows_in_the_grid(visit: Visit) -> None:
