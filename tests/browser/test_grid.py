@@ -141,7 +141,7 @@ def test_many_are_corrected_at_once(visit: Visit, visitor: Visitor, server: Serv
     expect(toast(page)).to_contain_text("Took back 3 verdicts on fox.")
     bulk(page).get_by_label("Tag").fill("our garden")
     visitor.expects.append("status of 404.*/api/v1/verdicts")
-    with visitor.question(page, "Make it one, of your own?"):
+    with visitor.question(page, "There is no tag our garden."):
         bulk(page).get_by_role("button", name="Confirm").click()
     expect(toast(page)).to_have_text("Confirmed our garden: 3 verdicts.")
 
@@ -155,7 +155,7 @@ def test_all_that_a_search_finds_is_corrected_after_a_question(
     bulk(page).get_by_label("all that the search finds").check()
     expect(bulk(page).get_by_label("Tag", exact=True)).to_have_value("elephant")
     visitor.accepts = False
-    with visitor.question(page, 'Reject elephant on all photos that "elephant" finds ('):
+    with visitor.question(page, 'Reject elephant on all photos that "elephant" finds (2 photos)?'):
         bulk(page).get_by_role("button", name="Reject").click()
     expect(bulk(page)).to_contain_text("All that the search finds")
     assert server.library.rows("SELECT * FROM verdicts") == []

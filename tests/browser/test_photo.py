@@ -178,6 +178,28 @@ def test_an_open_photo_takes_words_and_leads_to_the_next(visit: Visit, server: S
     expect(viewer(page).get_by_role("button", name="Make it a tag")).to_be_visible()
 
 
+def test_going_back_closes_an_open_photo(visit: Visit, server: Server) -> None:
+    page = visit("/?q=mammal")
+    address = page.url
+    links(page).nth(1).click()
+    expect(viewer(page).get_by_role("heading", level=1)).to_be_visible()
+    page.keyboard.press("ArrowRight")
+    expect(page).to_have_url(re.compile("/photos/"))
+    page.go_back()
+    expect(viewer(page)).to_be_hidden()
+    expect(page).to_have_url(address)
+    expect(links(page).nth(2)).to_be_focused()
+    page.go_forward()
+    expect(viewer(page).get_by_role("heading", level=1)).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("main").get_by_role("heading", level=1)).to_be_visible()
+    page.go_back()
+    expect(tiles(page).nth(2)).to_be_visible()
+    expect(viewer(page)).to_be_hidden()
+    page.go_forward()
+    expect(page.get_by_role("heading", level=1).last).to_have_text(re.compile(r"\."))
+
+
 def test_what_was_said_of_an_open_photo_shows_in_the_grid(visit: Visit) -> None:
     page = visit("/?q=dog")
     links(page).first.click()

@@ -142,7 +142,7 @@ def test_the_slider_narrows(visit: Visit) -> None:
     expect(tiles(page)).to_have_count(2)
 
 
-def test_an_album_is_kept_shown_and_opened(visit: Visit, server: Server) -> None:
+def test_an_album_is_kept_shown_opened_and_removed(visit: Visit, visitor: Visitor, server: Server) -> None:
     page = visit("/?q=elephant")
     page.get_by_label("Name of an album").fill('big & "grey" <ones>')
     page.get_by_role("button", name="Keep").click()
@@ -156,6 +156,10 @@ def test_an_album_is_kept_shown_and_opened(visit: Visit, server: Server) -> None
     albums.get_by_role("link").click()
     expect(tiles(page)).to_have_count(2)
     expect(albums.get_by_role("link")).to_have_attribute("aria-current", "true")
+    with visitor.question(page, "Its photos stay."):
+        albums.get_by_role("button", name="Remove this album").click()
+    expect(tiles(page).nth(20)).to_be_visible()
+    assert server.library.rows("SELECT name FROM albums") == []
 
 
 def test_numbers_of_an_earlier_search_do_not_come_late(visit: Visit) -> None:

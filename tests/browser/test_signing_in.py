@@ -61,6 +61,7 @@ def test_without_a_script_one_searches_opens_and_confirms(visit: Visit, server: 
     page = visit("/", java_script_enabled=False)
     expect(page.get_by_text("Counting tags")).to_be_hidden()
     expect(page.get_by_role("button", name="Keys")).to_be_hidden()
+    expect(page.get_by_role("slider")).to_be_disabled()
     page.get_by_role("combobox", name="Search photos").fill("dog")
     page.get_by_role("button", name="Search").click()
     page.get_by_role("slider").fill("0.1")

@@ -102,6 +102,7 @@ def list_verdicts(
 @router.post(
     "",
     summary="Confirm or reject a tag, or take that back",
+    response_model_exclude_none=True,
 )
 def say_verdict(site: SiteHere, word: Word) -> Noted:
     """Of all the images in one transaction, or of none."""

@@ -246,8 +246,10 @@ class Gallery {
     if (!isOpen) {
       this.address = location.href;
       history.scrollRestoration = "manual"; // closing leads to the photo that was looked at last
+      history.replaceState({ ...history.state, htmx: true }, "");
     }
-    history[isOpen ? "replaceState" : "pushState"]({ viewed: id }, "", `/photos/${id}`);
+    // Should the page be another one by then, loaded anew in between, htmx loads what the address says.
+    history[isOpen ? "replaceState" : "pushState"]({ viewed: id, htmx: true }, "", `/photos/${id}`);
   }
 
   goBack(event) {
