@@ -34,6 +34,8 @@ class CountedVersion(Version):
     """Present images that it has an outcome for."""
     pending: int
     """Present images that are still wanted from it."""
+    previous: str | None
+    """The version that a rollback leads to; of a live one, if there is any."""
 
 
 class Versions(Answer):
