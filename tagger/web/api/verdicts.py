@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, Field, TypeAdapter, model_validator
 
 from tagger.library import lookup, verdicts
 from tagger.library.verdicts import Saying
-from tagger.store.verdicts import Said, Verdict
+from tagger.store.verdicts import Verdict
 from tagger.web.api.parameters import USUAL, After, Answer, Body, Cursor, Id, Limit, Words
 from tagger.web.errors import TooMany
 from tagger.web.site import SiteHere
@@ -79,6 +79,8 @@ class Noted(Answer):
     """Images on which it is new."""
     taken_back: int
     """Earlier verdicts that it took back."""
+    images: list[int] | None = None
+    """With `where`: of which it was said, by their ids; with these it can be taken back."""
 
 
 _PLACES: Cursor[tuple[datetime, int, str]] = Cursor(TypeAdapter(tuple[AwareDatetime, Id, Words]))
@@ -97,12 +99,17 @@ def list_verdicts(
     return VerdictPage(verdicts=[Spoken.model_validate(each) for each in page], next=following)
 
 
-@router.post("", summary="Confirm or reject a tag, or take that back", response_model=Noted)
-def say_verdict(site: SiteHere, word: Word) -> Said:
+@router.post(
+    "",
+    summary="Confirm or reject a tag, or take that back",
+    response_model_exclude_none=True,
+)
+def say_verdict(site: SiteHere, word: Word) -> Noted:
     """Of all the images in one transaction, or of none."""
     if word.where is None:
         sayings = [Saying(image, word.tag, word.said) for image in word.images or ()]
-        return verdicts.say(site.database, sayings, site.roots, new_tags=word.new)
+        said = verdicts.say(site.database, sayings, site.roots, new_tags=word.new)
+        return Noted(new=said.new, taken_back=said.taken_back)
     typed = None if word.album is not None and not word.where.strip() else word.where
     found = lookup.search(
         site.database, typed, within=word.album, min_confidence=word.min, limit=MOST_FOUND + 1
@@ -112,4 +119,5 @@ def say_verdict(site: SiteHere, word: Word) -> Said:
             f"the search finds more than {MOST_FOUND:,} photos: narrow it, and say it several times"
         )
     ids = [photo.image_id for photo in found.photos]
-    return verdicts.say_of(site.database, ids, word.tag, word.said, new_tags=word.new)
+    said = verdicts.say_of(site.database, ids, word.tag, word.said, new_tags=word.new)
+    return Noted(new=said.new, taken_back=said.taken_back, images=ids)

@@ -346,7 +346,7 @@ class Gallery {
     const { q, album, min } = this.results.dataset;
     const all = this.results.querySelector("#everything")?.checked;
     const which = all ? { where: q, min: Number(min), ...(album && { album }) } : { images: [...this.selected] };
-    if (all && !confirm(`${{ confirm: "Confirm", reject: "Reject", none: "Take back" }[verdict]} ${tag} on all photos that "${q}" finds (${document.getElementById("total").textContent})?`)) return;
+    if (all && !confirm(`${{ confirm: "Confirm", reject: "Reject", none: "Take back" }[verdict]} ${tag} on all photos that ${q ? `"${q}" finds` : "are here"}${album ? ` in the album ${album}` : ""} (${document.getElementById("total").textContent})?`)) return;
     await this.tell(verdict, tag, which, all ? this.ids : which.images);
   }
 
@@ -375,7 +375,9 @@ class Gallery {
       const noted = await say(verdict, tag, which);
       for (const id of ids) this.said.set(id, verdict);
       this.dressAll();
-      toast(inWords(verdict, tag, noted));
+      const images = noted.images ?? which.images;
+      const undo = () => this.tell("none", tag, { images }, images);
+      toast(inWords(verdict, tag, noted), false, verdict === "none" || !noted.new ? undefined : undo);
     } catch (fault) {
       toast(fault.message, true);
     } finally {
@@ -402,6 +404,10 @@ function start() {
 export function startGallery() {
   start();
   document.body.addEventListener("htmx:afterSwap", (event) => {
-    if (event.detail.target?.id === "results") start();
+    if (event.detail.target?.id !== "results") return;
+    start();
+    // For those who listen: what is swapped in is not read out by itself.
+    const found = document.querySelector("#results .count, #results .empty h1");
+    document.getElementById("heard").textContent = found?.innerText ?? "";
   });
 }

@@ -72,6 +72,11 @@ document.addEventListener("load", (event) => event.target.closest?.(".tile, figu
 document.body.addEventListener("htmx:beforeCleanupElement", (event) => {
   if (event.target.matches?.("[hx-get]")) htmx.trigger(event.target, "htmx:abort"); // never what was said
 });
+// The slider is about what is shown, and not about what is being typed.
+document.body.addEventListener("htmx:configRequest", ({ detail }) => {
+  if (detail.triggeringEvent?.target?.id !== "least") return;
+  detail.parameters.q = document.getElementById("results").dataset.q;
+});
 document.body.addEventListener("htmx:responseError", complain);
 document.body.addEventListener("htmx:sendError", () => toast("The server does not answer.", true));
 

@@ -6,7 +6,11 @@ const VERDICTS = { c: "confirm", r: "reject", u: "none" };
 
 const shown = () => document.querySelector("dialog[open] .photo") ?? document.querySelector("main > .photo");
 const lines = (photo) => [...photo.querySelectorAll(".line")];
-const current = (photo) => photo.querySelector(".line:focus-within, .line:focus") ?? photo.querySelector(".line.current");
+// The line that keys speak of; just after a word was said it has no focus yet.
+const current = (photo) =>
+  photo.querySelector(".line:focus-within, .line:focus") ??
+  photo.querySelector(".line.current") ??
+  (photo.dataset.id === last?.id ? lines(photo).find((line) => line.dataset.tag === last.tag) : null);
 
 function focusLine(line) {
   if (!line) return;
@@ -37,7 +41,7 @@ export function photoKeys(event) {
     focusLine(all[Math.max(0, Math.min(all.length - 1, here + step))]);
   } else if (VERDICTS[event.key]) {
     event.preventDefault();
-    if (line) line.querySelector(`button[value=${VERDICTS[event.key]}]`)?.click();
+    if (line) sayOf(photo, line, VERDICTS[event.key]);
     else toast("Which tag? ↑ and ↓ go to one.", true);
   }
 }
@@ -48,11 +52,22 @@ let isSaying = false;
 
 const photoOf = (verb, path) => (verb === "post" ? path.match(/^\/photos\/(\d+)\/verdicts$/)?.[1] : undefined);
 
+// From a place that stays, whatever becomes of the button.
+const send = ({ path, target, values }) =>
+  htmx.ajax("POST", path, { source: "#main", target, values, swap: "innerHTML" }).catch(() => {});
+
 function sayNext() {
   isSaying = false;
   const next = waiting.shift();
-  // From a place that stays, whatever became of the button.
-  if (next) htmx.ajax("POST", next.path, { source: "#main", target: next.target, values: next.values, swap: "innerHTML" }).catch(() => {});
+  if (next) send(next);
+}
+
+function sayOf(photo, line, verdict) {
+  const { tag } = line.dataset;
+  last = { id: photo.dataset.id, tag, place: lines(photo).indexOf(line) };
+  const word = { path: `/photos/${last.id}/verdicts`, target: photo.parentElement, values: { tag, verdict } };
+  if (isSaying) waiting.push(word);
+  else send(word);
 }
 
 document.addEventListener("htmx:confirm", (event) => {

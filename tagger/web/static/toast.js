@@ -7,12 +7,17 @@ export function nobody(fault) {
   throw fault.name === "AbortError" ? fault : new Error("The server does not answer.");
 }
 
-export function toast(said, isFault = false) {
+export function toast(said, isFault = false, undo = undefined) {
   // Within an open dialog all else is inert, and unseen by those who listen.
   (document.querySelector("dialog[open]") ?? document.body).append(place);
   place.textContent = said;
+  if (undo) {
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent: "Undo" });
+    button.addEventListener("click", undo, { once: true });
+    place.append(" ", button);
+  }
   place.classList.toggle("fault", isFault);
   place.hidden = false;
   clearTimeout(timer);
-  timer = setTimeout(() => (place.hidden = true), isFault ? 8000 : 4000);
+  timer = setTimeout(() => (place.hidden = true), isFault || undo ? 10000 : 4000);
 }

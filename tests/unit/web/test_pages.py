@@ -191,7 +191,8 @@ def test_verdicts_on_images_named_and_found(shelf: Shelf, api: TestClient) -> No
     both = [ids["rex.jpg"], f"{ROOT}/tom.jpg", "/photos/car.jpg"]
     assert said(images=both, tag="puppy", verdict="reject") == {"new": 3, "taken_back": 0}
     assert said(images=["rex.jpg"], tag="dog", verdict="confirm") == {"new": 1, "taken_back": 1}
-    assert said(where="cat OR car", tag="dog", verdict="none") == {"new": 0, "taken_back": 2}
+    found = said(where="cat OR car", tag="dog", verdict="none")
+    assert found == {"new": 0, "taken_back": 2, "images": found["images"]} and len(found["images"]) == 2
     assert said(422, where=" ", min=0.85, tag="car", verdict="confirm")["code"] == "expression"
     assert said(where="dog OR cat OR car", tag="car", verdict="confirm")["new"] == 3
     listed = done(api.get(f"{V}/verdicts"))["verdicts"]
