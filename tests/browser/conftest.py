@@ -15,12 +15,22 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from filelock import FileLock
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Dialog,
+    Page,
+    WebError,
+    expect,
+    sync_playwright,
+)
 from sqlalchemy import text
 
 from tagger.library import versions
@@ -297,6 +307,19 @@ def browser(chromium: str) -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="package")
+def usual(browser: Browser) -> BrowserContext:
+    """What most look at the pages with: it keeps what it was told to keep, as people's browsers do."""
+    return _context(browser)
+
+
+def _context(browser: Browser, **options: Any) -> BrowserContext:
+    options = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"} | options
+    context = browser.new_context(**options)
+    context.set_default_timeout(PATIENCE_MS)
+    return context
+
+
 @dataclass
 class Visitor:
     """Somebody with a browser, who minds everything that goes wrong in it.
@@ -306,26 +329,31 @@ class Visitor:
     """
 
     browser: Browser
+    usual: BrowserContext
     accepts: bool = True
     asked: list[str] = field(default_factory=list)
     expects: list[str] = field(default_factory=lambda: ["htmx:(sendAbort|afterRequest)"])
     complaints: list[str] = field(default_factory=list)
-    _contexts: list[BrowserContext] = field(default_factory=list)
+    _contexts: set[BrowserContext] = field(default_factory=set)
 
-    def context(self, **options: Any) -> BrowserContext:
-        options = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"} | options
-        context = self.browser.new_context(**options)
-        context.set_default_timeout(PATIENCE_MS)
-        context.on("console", self._hear)
-        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
-        context.on("dialog", self._answer)
-        self._contexts.append(context)
-        return context
+    def blank(self, **options: Any) -> Page:
+        """An empty page; ``options`` are of a browser other than the usual one."""
+        context = _context(self.browser, **options) if options else self.usual
+        if context not in self._contexts:
+            self._contexts.add(context)
+            for event, listener in self._ears.items():
+                context.on(event, listener)
+        return context.new_page()
 
     def page(self, url: str, **options: Any) -> Page:
-        page = self.context(**options).new_page()
+        """The page of an address."""
+        page = self.blank(**options)
         page.goto(url)
         return page
+
+    @cached_property
+    def _ears(self) -> dict[Any, Callable[..., None]]:
+        return {"console": self._hear, "weberror": self._regret, "dialog": self._answer}
 
     @contextmanager
     def question(self, page: Page, asked: str) -> Iterator[None]:
@@ -339,6 +367,9 @@ class Visitor:
         if message.type in ("error", "warning"):
             self.complaints.append(f"{message.text} ({message.location['url']})")
 
+    def _regret(self, error: WebError) -> None:
+        self.complaints.append(str(error.error))
+
     def _answer(self, dialog: Dialog) -> None:
         self.asked.append(dialog.message)
         if self.accepts:
@@ -346,18 +377,29 @@ class Visitor:
         else:
             dialog.dismiss()
 
+    def _forget(self, context: BrowserContext) -> None:
+        """Leave nothing to whoever comes next but what the browser has read."""
+        for event, listener in self._ears.items() if context in self._contexts else ():
+            context.remove_listener(event, listener)
+        for page in context.pages:
+            if page.url.startswith("http"):
+                page.evaluate("localStorage.clear()")
+            page.close()
+        context.clear_cookies()
+
     def leave(self) -> None:
-        for context in self._contexts:
+        for context in self._contexts - {self.usual}:
             context.close()
+        self._forget(self.usual)
         left = [one for one in self.complaints if not any(re.search(each, one) for each in self.expects)]
         assert not left, "the browser complains:\n" + "\n".join(left)
         assert not self.asked, f"a question was not expected: {self.asked}"
 
 
 @pytest.fixture
-def visitor(browser: Browser) -> Iterator[Visitor]:
+def visitor(browser: Browser, usual: BrowserContext) -> Iterator[Visitor]:
     expect.set_options(timeout=PATIENCE_MS)
-    visitor = Visitor(browser)
+    visitor = Visitor(browser, usual)
     yield visitor
     visitor.leave()
 

@@ -171,7 +171,7 @@ def judge(page: Page) -> None:
 @pytest.mark.parametrize("arrive", PAGES.values(), ids=PAGES)
 def test_a_page_keeps_nobody_out(visitor: Visitor, server: Server, arrive: Arrive) -> None:
     visitor.expects += [r"status of 4(04|22)"]
-    page = visitor.context().new_page()
+    page = visitor.blank()
     arrive(page, server)
     judge(page)
 

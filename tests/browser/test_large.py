@@ -55,7 +55,7 @@ SHOWN = "[...document.querySelectorAll('#grid > li')].map(each => Number(each.da
 def library(visitor: Visitor, large: Server) -> Page:
     """The page of all photos; pictures are not even asked for, for there are none."""
     visitor.expects.append("/photos/.*/small")  # but for the few that were, before the script was there
-    page = visitor.context().new_page()
+    page = visitor.blank()
     page.add_init_script(NO_PICTURES)
     page.goto(large.url)
     return page
