@@ -30,6 +30,7 @@ from tagger.loading import PillowLoader
 from tagger.metering import SILENT, Meter, Stage
 from tagger.models import weights
 from tagger.pipeline import Loading, Stages
+from tagger.scoring import TagScorer, top_labels
 from tagger.sources import Roots
 from tagger.store import ledger, outcomes
 from tagger.store.catalog import Model
@@ -37,7 +38,6 @@ from tagger.store.ledger import PASSING
 from tagger.store.outcomes import Provenance
 from tagger.store.session import Database
 from tagger.supervision import DeviceLoaders, Loaders, Setup
-from tagger.taxonomy import TagScorer, top_labels
 from tagger.values import Decoding, EngineName, ImageRef, Limits, Outcome, OutcomeKind, Precision
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from tagger.engines import confidences
 from tagger.errors import WeightsError
 from tagger.loading import PillowLoader
 from tagger.models import ModelSpec, weights
-from tagger.taxonomy import TagScorer, load_taxonomy
+from tagger.scoring import TagScorer, membership
+from tagger.taxonomy import load_taxonomy
 from tagger.training import calibration
 from tests.benchmarks.accuracy import classified, labelled, loaded
 
@@ -70,7 +71,7 @@ def _table(spec: ModelSpec, logits: NDArray[np.float32], truth: NDArray[np.int8]
     right = truth.argmax(axis=1)
     table.add_row("label, off by", *(_error(each.max(axis=1), each.argmax(axis=1) == right) for each in ways))
     for tag in TAGS:
-        has = load_taxonomy().membership()[:, [each.name for each in load_taxonomy().tags].index(tag)]
+        has = membership(load_taxonomy())[:, [each.name for each in load_taxonomy().tags].index(tag)]
         table.add_row(f"{tag}, off by", *(_error(each[:, has].sum(axis=1), has[right]) for each in ways))
     table.add_row("tags, precision and recall", *(_tags(spec, each, right) for each in ways))
     return table

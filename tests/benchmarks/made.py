@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, text
 
 from tagger.library import versions
+from tagger.scoring import TagScorer, top_labels
 from tagger.store import counts
 from tagger.store.catalog import Model
 from tagger.store.session import Database
-from tagger.taxonomy import TagScorer, Taxonomy, top_labels
+from tagger.taxonomy import Taxonomy
 from tagger.values import LabelScore, TagScore
 
 BATCH = 2_000

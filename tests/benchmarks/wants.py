@@ -38,6 +38,7 @@ from tagger.library.dispatch import DEPTH, dispatch
 from tagger.library.filling import Ask, fill
 from tagger.library.known import KnownContents
 from tagger.library.workshop import GROUP as WRITTEN
+from tagger.scoring import TagScorer, top_labels
 from tagger.settings import load_settings
 from tagger.sources import Roots
 from tagger.store import ledger, migrate, outcomes
@@ -47,7 +48,6 @@ from tagger.store.outcomes import Provenance
 from tagger.store.runs import RunKind
 from tagger.store.session import Database, now, open_database
 from tagger.supervision.messages import HANDFUL
-from tagger.taxonomy import TagScorer, top_labels
 from tagger.values import ImageFacts, ImageRef, Outcome, OutcomeKind
 from tests.benchmarks.servers import broker_server, new_database, postgres_server
 from tests.integration.conftest import Broker

@@ -12,15 +12,8 @@ from numpy.typing import NDArray
 
 from tagger.data import derive
 from tagger.errors import TaxonomyError
-from tagger.taxonomy import (
-    Tag,
-    TagScorer,
-    Taxonomy,
-    forms,
-    load_taxonomy,
-    read_taxonomy,
-    top_labels,
-)
+from tagger.scoring import TagScorer, membership, top_labels
+from tagger.taxonomy import Tag, Taxonomy, forms, load_taxonomy, read_taxonomy
 from tagger.values import Label, TagScore
 
 IMAGENET = load_taxonomy()
@@ -80,7 +73,7 @@ def test_closure_has_each_pair_once_with_the_fewest_steps() -> None:
 
 
 def test_membership_is_by_label_and_tag() -> None:
-    member = DIAMOND.membership()
+    member = membership(DIAMOND)
     names = [tag.name for tag in DIAMOND.tags]
     assert member.shape == (3, 5)
     assert {names[i] for i in np.flatnonzero(member[0])} == {"thing", "beer", "bottle", "beer bottle"}
@@ -275,7 +268,7 @@ def test_what_a_tag_implies(tag: str, above: set[str]) -> None:
 
 def test_the_animals_of_wordnet_are_all_here() -> None:
     column = {tag.name: i for i, tag in enumerate(IMAGENET.tags)}
-    sizes = IMAGENET.membership().sum(axis=0)
+    sizes = membership(IMAGENET).sum(axis=0)
     assert {name: sizes[column[name]] for name in ("animal", "dog", "bird")} == {
         "animal": 398,
         "dog": 118,

@@ -34,7 +34,6 @@ MEMBERS = [
     "mobilenet_v2",
     "mobilenet_v3_small",
     "efficientnet_b0",
-    "efficientnet_v2_s",
     "convnext_tiny",
 ]
 """The smallest of each family."""
