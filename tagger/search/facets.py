@@ -16,7 +16,7 @@ from tagger.search.expression import All, Expression, Has
 from tagger.search.find import choose_way, find
 from tagger.search.query import Query
 
-MOST: Final = 200
+MOST: Final = 120
 """Photos whose tags are counted."""
 LISTED: Final = 100
 """Tags that are listed, the commonest of them."""
