@@ -121,9 +121,7 @@ class Shelf:
         for file in sorted(files):
             if held <= self._most * _AFTERWARDS:
                 break
-            with suppress(
-                OSError
-            ):  # another process was quicker; or it will not go, and not next time either
+            with suppress(OSError):  # another process was quicker; or it will not go, nor the next time
                 file.path.unlink()
             held -= file.size
         return held

@@ -55,13 +55,14 @@ class Asked(BaseModel):
         return bool(self.typed or self.album)
 
     @property
+    def least(self) -> float:
+        """The lowest confidence, where it means anything."""
+        return self.min if self.is_of_tags else 0.0
+
+    @property
     def query(self) -> dict[str, object]:
         """The parts of an address, but for the place."""
-        return {
-            "q": self.q.strip(),
-            "min": self.min if self.is_of_tags and self.min else None,
-            "album": self.album,
-        }
+        return {"q": self.q.strip(), "min": self.least or None, "album": self.album}
 
     def narrowed(self, tag: str, *, without: bool = False) -> dict[str, object]:
         """The same search of photos with one more tag, or without it."""
@@ -89,7 +90,7 @@ def _search(site: Site, asked: Asked, limit: int) -> Answer:
         site.database,
         asked.typed,
         within=asked.within,
-        min_confidence=asked.min if asked.is_of_tags else 0.0,
+        min_confidence=asked.least,
         limit=limit,
         after=Place.read(asked.after) if asked.after else None,
     )
@@ -200,7 +201,7 @@ def grid(
 @router.get("/facets")
 def facets(request: Request, site: SiteHere, asked: Annotated[Asked, Query()], all: bool = False) -> Response:
     """What else is on the photos of a search."""
-    found = lookup.facets(site.database, asked.typed, within=asked.within, min_confidence=asked.min)
+    found = lookup.facets(site.database, asked.typed, within=asked.within, min_confidence=asked.least)
     return page(
         request,
         "_facets.html",

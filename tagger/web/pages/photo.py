@@ -64,7 +64,7 @@ def say(
 def _page(
     request: Request,
     site: Site,
-    image_id: IdInPath,
+    image_id: int,
     *,
     complaint: str | None = None,
     missing: str | None = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -24,19 +25,9 @@ from tagger.values import Batch, EngineName
 from tests.torch_threads import one_thread  # noqa: F401 -- a fixture for all tests here
 
 SPECS = [spec for spec in models.all_specs() if isinstance(spec.weights, TorchvisionWeights)]
-MEMBERS = [
-    "alexnet",
-    "vgg11",
-    "googlenet",
-    "inception_v3",
-    "resnet18",
-    "densenet121",
-    "mobilenet_v2",
-    "mobilenet_v3_small",
-    "efficientnet_b0",
-    "convnext_tiny",
-]
-"""The smallest of each family."""
+QUICK = ["alexnet", "resnet18", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0"]
+MEMBERS = [*QUICK, "vgg11", "googlenet", "inception_v3", "densenet121", "efficientnet_v2_s", "convnext_tiny"]
+"""The smallest of each family; those that take long only if asked: `FAMILIES=all pytest tests/unit/models`."""
 
 
 def test_what_torchvision_publishes_is_what_is_listed() -> None:
@@ -69,7 +60,7 @@ def _seeded(spec: ModelSpec) -> nn.Module:
     return network.eval()
 
 
-@pytest.mark.parametrize("name", MEMBERS)
+@pytest.mark.parametrize("name", MEMBERS if os.environ.get("FAMILIES") == "all" else QUICK)
 def test_both_engines_say_the_same(name: str, tmp_path: Path) -> None:
     """Within 1e-3 of the largest logit, in f32."""
     spec = models.get(name)

@@ -36,7 +36,7 @@ TREE = {
 }
 LEAVES = ("retriever", "poodle", "cat", "bird", "car", "boat")
 IMAGES = 40
-SEEDS = int(os.environ.get("SEEDS", "4"))
+SEEDS = int(os.environ.get("SEEDS", "2"))
 """Random libraries, of 40 searches each; `SEEDS=60 pytest tests/unit/search` for a long look."""
 FOLDERS = ("", "trip/", "Trip/a_b/", "50%25/", "o%27b/")
 

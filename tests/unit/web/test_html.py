@@ -10,6 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tagger.store.runs import Tick
+from tagger.store.session import Database
 from tagger.web.pages.plot import HEIGHT, WIDTH, plot
 from tagger.web.pages.render import sure
 from tests.unit.store.conftest import Shelf
@@ -19,6 +20,12 @@ from tests.unit.web.asked import DOG, fail, ids_of, put
 EVIL = "<img src=x onerror=alert(1)>&\"'.jpg"
 HERE = {"Accept": "text/html", "Sec-Fetch-Site": "same-origin"}
 PART = {**HERE, "HX-Request": "true"}
+
+
+@pytest.fixture
+def database(sqlite: Database) -> Database:
+    """One is enough: what differs between databases is below the pages, and tested there."""
+    return sqlite
 
 
 def page(api: TestClient, path: str, code: int = 200, **asked: Any) -> str:

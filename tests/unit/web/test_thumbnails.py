@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from tagger.library.thumbnails import Thumbnails
 from tagger.settings import load_settings
 from tagger.sources import Roots
+from tagger.store.session import Database
 from tagger.values import Limits
 from tagger.web.app import make_app
 from tagger.web.site import Site
@@ -24,6 +25,12 @@ from tests.unit.web.asked import refused
 from tests.unit.web.conftest import HERE
 
 PHOTO = EXAMPLES / "african_elephants_with_exif_orientation.jpg"
+
+
+@pytest.fixture
+def database(sqlite: Database) -> Database:
+    """One is enough: what differs between databases is below the pages, and tested there."""
+    return sqlite
 
 
 @dataclass(frozen=True)
