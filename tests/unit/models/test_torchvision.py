@@ -27,7 +27,7 @@ from tests.torch_threads import one_thread  # noqa: F401 -- a fixture for all te
 SPECS = [spec for spec in models.all_specs() if isinstance(spec.weights, TorchvisionWeights)]
 QUICK = ["alexnet", "resnet18", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0"]
 MEMBERS = [*QUICK, "vgg11", "googlenet", "inception_v3", "densenet121", "efficientnet_v2_s", "convnext_tiny"]
-"""The smallest of each family; those that take long only if asked: `FAMILIES=all pytest tests/unit/models`."""
+"""The smallest of each family; what takes long only if asked: `FAMILIES=all pytest tests/unit/models`."""
 
 
 def test_what_torchvision_publishes_is_what_is_listed() -> None:
