@@ -107,10 +107,10 @@ def test_the_grid_reflows_and_keeps_its_place(visitor: Visitor, large: Server) -
     expect(grid).to_have_attribute("style", re.compile("columns: 5"))
     page.set_viewport_size({"width": 800, "height": 900})
     expect(grid).to_have_attribute("style", re.compile("columns: 3"))
-    assert abs(page.evaluate(seen) - before) <= 5
+    page.wait_for_function(f"Math.abs(({seen})() - {before}) <= 5")
     page.set_viewport_size({"width": 1280, "height": 900})
     expect(grid).to_have_attribute("style", re.compile("columns: 5"))
-    assert abs(page.evaluate(seen) - before) <= 8
+    page.wait_for_function(f"Math.abs(({seen})() - {before}) <= 8")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
