@@ -1,4 +1,4 @@
-"""The application, put together: pages and other routers are added to what this makes."""
+"""The application, put together: the guard before all, the API, the pages and their files."""
 
 from __future__ import annotations
 

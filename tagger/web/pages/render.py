@@ -13,7 +13,6 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-import tagger
 from tagger.search.expression import Has, spelled
 from tagger.sources import name_of
 from tagger.web.site import site_of
@@ -70,7 +69,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"static": static, "with_query": with_query, "version": tagger.__version__}
+    environment.globals |= {"static": static, "with_query": with_query}
     environment.filters |= {
         "file_name": file_name,
         "folder": folder,
