@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import (
-    ARRAY,
     ColumnElement,
     Connection,
-    Insert,
     Select,
-    TableValuedAlias,
-    Text,
     and_,
-    bindparam,
     delete,
     func,
     insert,
@@ -24,14 +19,13 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.types import TypeEngine
 
 from tagger.errors import DatabaseError, ModelError
 from tagger.store import counts
+from tagger.store.bulk import insert_or_ignore
 from tagger.store.schema import (
     PARTITIONED,
     AliasRow,
-    Base,
     ContentRow,
     ImageRow,
     LabelRow,
@@ -328,98 +322,6 @@ def _add_tags(connection: Connection, entry: ModelEntry) -> dict[str, int]:
         ],
     )
     return ids
-
-
-def insert_or_ignore(connection: Connection, table: type[Base]) -> Insert:
-    """The database's own ``INSERT ... ON CONFLICT DO NOTHING``."""
-    if connection.dialect.name == "sqlite":
-        from sqlalchemy.dialects import sqlite
-
-        return sqlite.insert(table).on_conflict_do_nothing()
-    from sqlalchemy.dialects import postgresql  # only here: it brings drivers of its own
-
-    return postgresql.insert(table).on_conflict_do_nothing()
-
-
-def insert_numbers(
-    connection: Connection, table: type[Base], columns: Sequence[str], rows: Sequence[tuple[float, ...]]
-) -> None:
-    """Insert rows of numbers, many at once; those that are there stay.
-
-    On SQLite by the driver itself, since SQLAlchemy takes longer over each row than the database does.
-    """
-    if not rows:
-        return
-    if connection.dialect.name == "sqlite":
-        marks = ", ".join("?" * len(columns))
-        into = f"{table.__tablename__} ({', '.join(columns)})"
-        connection.exec_driver_sql(f"INSERT INTO {into} VALUES ({marks}) ON CONFLICT DO NOTHING", list(rows))
-        return
-    listed = _listed(table, columns)
-    connection.execute(
-        insert_or_ignore(connection, table).from_select(columns, select(*listed.c)),
-        {f"all_{name}": list(values) for name, values in zip(columns, zip(*rows, strict=True), strict=True)},
-    )
-
-
-def update_rows(
-    connection: Connection,
-    table: type[Base],
-    key: str,
-    rows: Sequence[Mapping[str, Any]],
-    *where: ColumnElement[bool],
-    **same: Any,
-) -> None:
-    """Update rows by their ``key``, many at once; each names the same columns, numbers and texts. ``same`` is
-    for all."""
-    if not rows:
-        return
-    column, names = table.__table__.c, list(rows[0])
-    if connection.dialect.name == "sqlite":
-        _update_each(connection, table, key, rows, where, same)
-        return
-    listed = _listed(table, names)
-    new = {name: listed.c[name] for name in names if name != key}
-    connection.execute(
-        update(table).where(column[key] == listed.c[key], *where).values(**new, **same),
-        {f"all_{name}": [row[name] for row in rows] for name in names},
-    )
-
-
-def _update_each(
-    connection: Connection,
-    table: type[Base],
-    key: str,
-    rows: Sequence[Mapping[str, Any]],
-    where: Sequence[ColumnElement[bool]],
-    same: Mapping[str, Any],
-) -> None:
-    """By the driver itself, as :func:`insert_numbers`."""
-    names = [name for name in rows[0] if name != key]
-    fixed = [_for_driver(connection, table.__table__.c[name], value) for name, value in same.items()]
-    options = {"literal_binds": True}
-    conditions = [str(each.compile(dialect=connection.dialect, compile_kwargs=options)) for each in where]
-    changes = ", ".join(f'"{name}" = ?' for name in (*same, *names))
-    connection.exec_driver_sql(
-        f"UPDATE {table.__tablename__} SET {changes} WHERE {' AND '.join([f'{key} = ?', *conditions])}",
-        [(*fixed, *(row[name] for name in names), row[key]) for row in rows],
-    )
-
-
-def _for_driver(connection: Connection, column: ColumnElement[Any], value: Any) -> Any:
-    process = column.type.dialect_impl(connection.dialect).bind_processor(connection.dialect)
-    return process(value) if process else value
-
-
-def _listed(table: type[Base], columns: Sequence[str]) -> TableValuedAlias:
-    """Rows as an array for each column (PostgreSQL): many single ones are many steps for either side."""
-    arrays = [bindparam(f"all_{name}", type_=ARRAY(_plain(table.__table__.c[name].type))) for name in columns]
-    return func.unnest(*arrays).table_valued(*columns).render_derived("listed")
-
-
-def _plain(kind: TypeEngine[Any]) -> TypeEngine[Any]:
-    """Arrays have no collation."""
-    return Text() if isinstance(kind, Text) else kind
 
 
 # -- images ---------------------------------------------------------------------------------

@@ -37,7 +37,8 @@ from sqlalchemy import (
 )
 
 from tagger.store import counts, ledger, outcomes, runs
-from tagger.store.catalog import GROUP, Scope, insert_or_ignore, known_images, within
+from tagger.store.bulk import insert_or_ignore
+from tagger.store.catalog import GROUP, Scope, known_images, within
 from tagger.store.schema import ImageRow, TaggingRow
 from tagger.store.session import Database, now
 from tagger.values import OutcomeKind

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, bindparam, delete, select, text
 
-from tagger.store.schema import ModelRow, StaleTagRow, TallyRow, ThresholdRow
+from tagger.store.bulk import ask
+from tagger.store.schema import ModelRow, StaleTagRow, TallyRow
 from tagger.store.session import exclusive
 
 _TALLIES = 7_461_677
@@ -55,18 +56,17 @@ class Rules:
         return over | (above & scores.keys() & self.thresholds.keys())
 
 
-def rules(connection: Connection, model_id: int) -> Rules:
-    """The rules for a model's scores as they are at this moment."""
-    thresholds = connection.execute(
-        select(ThresholdRow.tag_id, ThresholdRow.threshold).where(ThresholdRow.model_id == model_id)
-    ).all()
+def rules(connection: Connection, model_id: int, tags: Collection[int]) -> Rules:
+    """The rules for a model's scores as they are at this moment, as far as they speak of these tags."""
+    question = "SELECT tag_id, threshold FROM thresholds WHERE model_id = {mark} AND tag_id {among}"
+    thresholds = ask(connection, question, model_id, among=tags)
     above = defaultdict(list)
-    # Some thousands of rows, for each group anew: as the driver has them, they take a third of the time.
-    paths = connection.exec_driver_sql("SELECT descendant_id, ancestor_id FROM tag_paths WHERE depth > 0")
-    assert paths.cursor is not None
-    for below, tag in paths.cursor.fetchall():
+    for below, tag in ask(connection, _ABOVE, among=tags):
         above[below].append(tag)
     return Rules(dict(thresholds), above)
+
+
+_ABOVE = "SELECT descendant_id, ancestor_id FROM tag_paths WHERE descendant_id {among} AND depth > 0"
 
 
 def only_live(connection: Connection, model_id: int) -> bool:
@@ -82,7 +82,7 @@ def add_new(connection: Connection, model_id: int, scores: Sequence[Mapping[int,
     """
     if not scores:
         return
-    known = rules(connection, model_id)
+    known = rules(connection, model_id, {tag for one in scores for tag in one})
     found = Counter(tag for one in scores for tag in known.effective(one))
     _add(connection, dict(sorted(found.items())))
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, func, select
 
-from tagger.store.catalog import insert_or_ignore
+from tagger.store.bulk import insert_or_ignore
 from tagger.store.schema import JobRow
 from tagger.store.session import now
 

@@ -34,7 +34,8 @@ from sqlalchemy import (
 )
 
 from tagger.store import runs
-from tagger.store.catalog import GROUP, Scope, insert_or_ignore, within
+from tagger.store.bulk import insert_or_ignore, tell
+from tagger.store.catalog import Scope, within
 from tagger.store.schema import (
     ImageRow,
     LeaseRow,
@@ -462,13 +463,11 @@ def _claim(
             skip=True,
         )
     ).all()
-    for start in range(0, len(rows), GROUP):
-        connection.execute(
-            update(TaggingRow)
-            .where(
-                TaggingRow.model_id == model_id,
-                TaggingRow.image_id.in_([row.id for row in rows[start : start + GROUP]]),
-            )
-            .values(lease_id=lease_id, attempts=TaggingRow.attempts + 1)
-        )
+    if rows:
+        tell(connection, _TAKE, lease_id, model_id, among=[row.id for row in rows])
     return [ImageRef(row.id, row.uri, row.size, row.mtime_ns, row.deaths, row.attempts + 1) for row in rows]
+
+
+_TAKE = """
+    UPDATE taggings SET lease_id = {mark}, attempts = attempts + 1
+    WHERE model_id = {mark} AND image_id {among}"""

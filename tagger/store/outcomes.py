@@ -11,10 +11,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, exists, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, select, update
 
 from tagger.store import counts, runs
-from tagger.store.catalog import insert_numbers, insert_or_ignore, update_rows
+from tagger.store.bulk import ask, insert_or_ignore, insert_rows, is_sqlite, update_rows
 from tagger.store.ledger import PASSING, want_again
 from tagger.store.runs import Gain
 from tagger.store.schema import (
@@ -22,11 +22,9 @@ from tagger.store.schema import (
     ContentRow,
     ImageRow,
     TaggingRow,
-    TagRow,
     TagScoreRow,
-    VerdictRow,
 )
-from tagger.store.session import locked, now
+from tagger.store.session import now
 from tagger.values import DEATHS, ImageFacts, LabelScore, Outcome, OutcomeKind
 
 BYTES_GONE = (
@@ -63,19 +61,17 @@ def known_contents(
     connection: Connection, model_id: int, digests: Sequence[bytes]
 ) -> dict[bytes, OutcomeKind]:
     """Which of these contents the model has tagged already, and whether it found anything."""
-    mark = "?" if connection.dialect.name == "sqlite" else "%s"
-    asked = _KNOWN.format(mark=mark, digests=", ".join([mark] * len(digests)))
-    rows = connection.exec_driver_sql(asked, (model_id, model_id, *digests))
+    rows = ask(connection, _KNOWN, model_id, among=digests, after=(model_id,))
     return {digest: OutcomeKind.OK if tags else OutcomeKind.EMPTY for digest, tags in rows}
 
 
 _KNOWN = """
-    SELECT contents.digest, EXISTS (SELECT 1 FROM tag_scores t
-                                    WHERE t.content_id = contents.id AND t.model_id = {mark})
-    FROM contents JOIN class_scores s ON s.content_id = contents.id
-    WHERE s.model_id = {mark} AND s.rank = 1 AND contents.digest IN ({digests})"""
-"""Asked for nearly every image, and so written for the drivers: SQLAlchemy takes longer over it than the
-database does."""
+    SELECT c.digest, EXISTS (SELECT 1 FROM tag_scores t WHERE t.content_id = c.id AND t.model_id = {mark})
+    FROM contents c
+    WHERE c.digest {among}
+      AND EXISTS (SELECT 1 FROM class_scores s WHERE s.content_id = c.id AND s.model_id = {mark}
+                  AND s.rank = 1 LIMIT 1 OFFSET 0)"""
+"""With an OFFSET PostgreSQL cannot turn it round, and read the classes to find the contents."""
 
 
 def settle(connection: Connection, model_id: int, failures: Mapping[int, tuple[OutcomeKind, str]]) -> None:
@@ -122,24 +118,23 @@ def record(
     """
     counts.guard(connection)
     counts.by_index(connection)
-    ours = _still_ours(connection, model_id, lease_id, [outcome.image_id for outcome in outcomes])
-    group = [outcome for outcome in outcomes if outcome.image_id in ours]
+    before = _still_ours(connection, model_id, lease_id, [outcome.image_id for outcome in outcomes])
+    group = [outcome for outcome in outcomes if outcome.image_id in before]
     group = _without_forgotten(connection, model_id, group)
     if not group:
         return Recorded(frozenset(), 0)
-    before = _before(connection, group)
     contents = _add_contents(connection, group)
     moved = _moved(connection, group, contents, before, moved_away)
     scores = _unwritten_scores(connection, model_id, group, contents)
     fresh = _fresh(connection, model_id, group, contents, scores, before, moved)
     copies = _copies(connection, scores.keys() & contents.old)
-    touched = {*ours, *moved.values(), *copies} - fresh.keys()
+    touched = {*before, *moved.values(), *copies} - fresh.keys()
     with counts.kept_up(connection, sorted(touched)):
         _add_scores(connection, model_id, scores)
         _place(connection, group, contents.ids, moved)
         _finish(connection, model_id, group, contents.ids, moved, provenance)
     counts.add_new(connection, model_id, list(fresh.values()))
-    runs.advance(connection, _gains(group, ours))
+    runs.advance(connection, _gains(group, before))
     return Recorded(frozenset(outcome.image_id for outcome in group), len(moved))
 
 
@@ -151,30 +146,41 @@ def _copies(connection: Connection, content_ids: Collection[int]) -> list[int]:
     return list(connection.execute(select(ImageRow.id).where(ImageRow.content_id.in_(content_ids))).scalars())
 
 
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """An image as it was before its outcome is written."""
+
+    run_id: int | None
+    """The run that wants it."""
+    uri: str
+    content_id: int | None
+    vanished: bool
+    spoken_of: bool
+    """Whether a person has said anything of it."""
+
+
 def _still_ours(
     connection: Connection, model_id: int, lease_id: int, image_ids: Sequence[int]
-) -> dict[int, int | None]:
-    """Those that still carry the lease, each with the run that wants it."""
-    rows = connection.execute(
-        locked(
-            connection,
-            select(TaggingRow.image_id, TaggingRow.run_id).where(
-                TaggingRow.model_id == model_id,
-                TaggingRow.image_id.in_(image_ids),
-                TaggingRow.lease_id == lease_id,
-                TaggingRow.outcome.is_(None),
-            ),
-            of=TaggingRow,
-        )
-    )
-    return dict(rows.all())
+) -> dict[int, _Image]:
+    """Those that still carry the lease, which nobody else can take to the end of the transaction."""
+    question = _STILL_OURS if is_sqlite(connection) else f"{_STILL_OURS} FOR UPDATE OF g"
+    rows = ask(connection, question, among=image_ids, after=(model_id, lease_id))
+    return {image_id: _Image(*image) for image_id, *image in rows}
 
 
-def _gains(group: Sequence[Outcome], ours: Mapping[int, int | None]) -> dict[int, Gain]:
+_STILL_OURS = """
+    SELECT g.image_id, g.run_id, i.uri, i.content_id, i.vanished_at IS NOT NULL,
+           EXISTS (SELECT 1 FROM verdicts v WHERE v.image_id = i.id)
+    FROM taggings g JOIN images i ON i.id = g.image_id
+    WHERE g.image_id {among} AND g.model_id = {mark} AND g.lease_id = {mark}"""
+"""What carries a lease has no outcome: they are never written but together."""
+
+
+def _gains(group: Sequence[Outcome], before: Mapping[int, _Image]) -> dict[int, Gain]:
     """What the group adds to each run."""
     of_run: dict[int, list[Outcome]] = {}
     for outcome in group:
-        if (run_id := ours[outcome.image_id]) is not None:
+        if (run_id := before[outcome.image_id].run_id) is not None:
             of_run.setdefault(run_id, []).append(outcome)
     return {
         run_id: Gain(
@@ -207,27 +213,6 @@ def _without_forgotten(connection: Connection, model_id: int, group: list[Outcom
 
 
 @dataclass(frozen=True, slots=True)
-class _Image:
-    """An image as it was before its outcome is written."""
-
-    uri: str
-    content_id: int | None
-    vanished: bool
-    spoken_of: bool
-    """Whether a person has said anything of it."""
-
-
-def _before(connection: Connection, group: Sequence[Outcome]) -> dict[int, _Image]:
-    said = exists().where(VerdictRow.image_id == ImageRow.id)
-    rows = connection.execute(
-        select(ImageRow.id, ImageRow.uri, ImageRow.content_id, ImageRow.vanished_at.is_not(None), said).where(
-            ImageRow.id.in_([outcome.image_id for outcome in group])
-        )
-    )
-    return {row[0]: _Image(row[1], row[2], row[3], row[4]) for row in rows}
-
-
-@dataclass(frozen=True, slots=True)
 class _Contents:
     """The contents of a group by digest, and which of them there were before."""
 
@@ -236,6 +221,9 @@ class _Contents:
 
 
 _FACTS = tuple(field.name for field in fields(ImageFacts))
+
+
+_FOUND = f"SELECT digest, id, {', '.join(_FACTS)} FROM contents WHERE digest {{among}}"
 
 
 def _values(facts: ImageFacts) -> dict[str, Any]:
@@ -250,32 +238,20 @@ def _add_contents(connection: Connection, group: Sequence[Outcome]) -> _Contents
             facts[outcome.digest] = outcome.facts or facts.get(outcome.digest)
     if not facts:
         return _Contents({}, frozenset())
-    columns = [getattr(ContentRow, name) for name in _FACTS]
-    found = connection.execute(
-        select(ContentRow.digest, ContentRow.id, *columns).where(ContentRow.digest.in_(facts))
-    ).all()
+    found = ask(connection, _FOUND, among=facts)
     # What was recorded without having been opened, or by an older version, may be known better now.
     better = [
         {"id": content_id, **_values(known)}
         for digest, content_id, *before in found
         if (known := facts[digest]) is not None and list(_values(known).values()) != before
     ]
-    update_rows(connection, ContentRow, "id", better)
+    update_rows(connection, ContentRow, ("id",), better)
     old = {digest: content_id for digest, content_id, *_ in found}
-    rows = [
-        {"digest": digest, **_values(known or ImageFacts())}
-        for digest, known in facts.items()
-        if digest not in old
-    ]
-    return _Contents(old | _new_contents(connection, rows), frozenset(old.values()))
-
-
-def _new_contents(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> dict[bytes, int]:
-    """Nobody else adds any of them meanwhile: one who records is the only one."""
-    if not rows:
-        return {}
-    made = connection.execute(insert(ContentRow).returning(ContentRow.digest, ContentRow.id), rows)
-    return dict(made.all())
+    new = [digest for digest in facts if digest not in old]
+    values = [(digest, *_values(facts[digest] or ImageFacts()).values()) for digest in new]
+    insert_rows(connection, ContentRow, ("digest", *_FACTS), values)
+    made = ask(connection, "SELECT digest, id FROM contents WHERE digest {among}", among=new) if new else []
+    return _Contents(old | dict(made), frozenset(old.values()))
 
 
 def _moved(
@@ -333,7 +309,8 @@ def _unwritten_scores(
             del scored[content_id]
     if not scored:
         return {}
-    tag_ids = dict(connection.execute(select(TagRow.name, TagRow.id)).all())
+    names = {tag.tag for outcome in scored.values() for tag in outcome.tags}
+    tag_ids = dict(ask(connection, "SELECT name, id FROM tags WHERE name {among}", among=names))
     return {
         content_id: _Scores({tag_ids[tag.tag]: tag.confidence for tag in outcome.tags}, outcome.labels)
         for content_id, outcome in scored.items()
@@ -366,7 +343,7 @@ def _fresh(
 
 
 def _add_scores(connection: Connection, model_id: int, scores: Mapping[int, _Scores]) -> None:
-    insert_numbers(
+    insert_rows(
         connection,
         ClassScoreRow,
         ("content_id", "model_id", "rank", "label_index", "confidence"),
@@ -376,7 +353,7 @@ def _add_scores(connection: Connection, model_id: int, scores: Mapping[int, _Sco
             for rank, label in enumerate(one.labels, start=1)
         ],
     )
-    insert_numbers(
+    insert_rows(
         connection,
         TagScoreRow,
         ("content_id", "model_id", "tag_id", "confidence"),
@@ -400,7 +377,7 @@ def _place(
         for outcome in group
         if outcome.digest is not None and outcome.image_id not in moved
     ]
-    update_rows(connection, ImageRow, "id", tied)
+    update_rows(connection, ImageRow, ("id",), tied)
     # Of these the old bytes are gone for certain, and no new ones are known.
     blank = [outcome.image_id for outcome in group if outcome.digest is None and outcome.kind in BYTES_GONE]
     if blank:
@@ -453,9 +430,11 @@ def _finish(
     provenance: Provenance,
 ) -> None:
     """Write the outcomes themselves. A moved image that was finished before stays as it was."""
+    finished = _finished(connection, model_id, moved.values())
     rows: list[dict[str, Any]] = [
         {
             "image_id": moved.get(outcome.image_id, outcome.image_id),
+            "model_id": model_id,
             "outcome": outcome.kind.value,
             "reason": outcome.reason,
             "content_id": content_ids.get(outcome.digest) if outcome.digest else None,
@@ -464,6 +443,19 @@ def _finish(
             "loader": (outcome.loader or provenance.loader) if not outcome.reused else None,
         }
         for outcome in group
+        if moved.get(outcome.image_id) not in finished
     ]
-    pending = and_(TaggingRow.model_id == model_id, TaggingRow.outcome.is_(None))
-    update_rows(connection, TaggingRow, "image_id", rows, pending, finished_at=now(connection), lease_id=None)
+    keys = ("image_id", "model_id")
+    update_rows(connection, TaggingRow, keys, rows, finished_at=now(connection), lease_id=None)
+
+
+def _finished(connection: Connection, model_id: int, image_ids: Collection[int]) -> set[int]:
+    """Those that have an outcome."""
+    if not image_ids:
+        return set()
+    finished = select(TaggingRow.image_id).where(
+        TaggingRow.model_id == model_id,
+        TaggingRow.image_id.in_(image_ids),
+        TaggingRow.outcome.is_not(None),
+    )
+    return set(connection.execute(finished).scalars())

@@ -31,6 +31,7 @@ from sqlalchemy import (
 )
 
 from tagger.errors import NotFound, SettingsError
+from tagger.store.bulk import is_sqlite
 from tagger.store.schema import ModelRow, RequestRow, RunRow, RunTickRow, TaggingRow
 from tagger.store.session import exclusive, locked, now
 
@@ -260,7 +261,7 @@ def advance(connection: Connection, gains: Mapping[int, Gain]) -> None:
 def _tick(connection: Connection, run_id: int, moment: datetime, gain: Gain) -> None:
     """Add to the slice of time that ``moment`` is in; the run's row is held, so that nobody waits here."""
     if gain.done:
-        mark = "?" if connection.dialect.name == "sqlite" else "%s"
+        mark = "?" if is_sqlite(connection) else "%s"
         at = int(moment.timestamp()) // SLICE_SECONDS * SLICE_SECONDS
         connection.exec_driver_sql(_TICK.format(mark=mark), (run_id, at, gain.done, gain.failed))
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from sqlalchemy import Connection, delete, exists, insert, select, text
 
 from tagger.store import counts
-from tagger.store.catalog import insert_or_ignore
+from tagger.store.bulk import insert_or_ignore
 from tagger.store.schema import PathRow, TagRow, TallyKeeperRow, ThresholdRow, VerdictRow
 from tagger.store.session import now
 

@@ -247,7 +247,7 @@ class Rows:
         with database.writing() as connection:
             self._moment = _moment(connection)
             self._tags = dict(connection.execute(text("SELECT name, id FROM tags")).all())
-            self._rules = counts.rules(connection, model.id)
+            self._rules = counts.rules(connection, model.id, self._tags.values())
             connection.execute(text("DELETE FROM tag_tallies"))
             connection.execute(
                 text(

@@ -1,0 +1,155 @@
+"""What is asked and written for every image: many rows in one statement, and by the driver itself.
+
+SQLAlchemy takes longer over a row, and over each value of a long list, than the database does. So
+what goes with every group of outcomes is put together here, as each of the two databases likes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    CursorResult,
+    Insert,
+    TableValuedAlias,
+    Text,
+    and_,
+    bindparam,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.types import TypeEngine
+
+from tagger.store.schema import Base
+
+
+def is_sqlite(connection: Connection) -> bool:
+    """Whether this is SQLite, whose parameters are written ``?``; PostgreSQL's driver has ``%s``."""
+    return connection.dialect.name == "sqlite"
+
+
+def ask(
+    connection: Connection,
+    question: str,
+    *before: object,
+    among: Collection[object],
+    after: Sequence[object] = (),
+) -> Sequence[tuple[Any, ...]]:
+    """The rows that answer ``question``; see :func:`tell`."""
+    answer = tell(connection, question, *before, among=among, after=after)
+    assert answer.cursor is not None
+    return answer.cursor.fetchall()
+
+
+def tell(
+    connection: Connection,
+    statement: str,
+    *before: object,
+    among: Collection[object],
+    after: Sequence[object] = (),
+) -> CursorResult[Any]:
+    """Execute SQL with ``{mark}`` for each value of ``before`` and ``after``, and between them ``{among}``
+    for those of which there are many: ``WHERE id {among}``.
+
+    The values are numbers, texts or bytes, those of ``among`` all of one type.
+    """
+    if is_sqlite(connection):
+        listed = f"IN ({', '.join('?' * len(among))})"
+        return connection.exec_driver_sql(statement.format(mark="?", among=listed), (*before, *among, *after))
+    return connection.exec_driver_sql(
+        statement.format(mark="%s", among="= ANY(%s)"), (*before, list(among), *after)
+    )
+
+
+def insert_or_ignore(connection: Connection, table: type[Base]) -> Insert:
+    """The database's own ``INSERT ... ON CONFLICT DO NOTHING``."""
+    if is_sqlite(connection):
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert(table).on_conflict_do_nothing()
+    from sqlalchemy.dialects import postgresql  # only here: it brings drivers of its own
+
+    return postgresql.insert(table).on_conflict_do_nothing()
+
+
+def insert_rows(
+    connection: Connection, table: type[Base], columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Insert rows of numbers, texts and bytes; those that are there stay."""
+    if not rows:
+        return
+    if is_sqlite(connection):
+        marks = ", ".join("?" * len(columns))
+        into = f"{table.__tablename__} ({', '.join(columns)})"
+        connection.exec_driver_sql(f"INSERT INTO {into} VALUES ({marks}) ON CONFLICT DO NOTHING", list(rows))
+        return
+    listed = _listed(table, columns)
+    connection.execute(
+        insert_or_ignore(connection, table).from_select(columns, select(*listed.c)),
+        {f"all_{name}": list(values) for name, values in zip(columns, zip(*rows, strict=True), strict=True)},
+    )
+
+
+def update_rows(
+    connection: Connection,
+    table: type[Base],
+    keys: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    **same: Any,
+) -> None:
+    """Update rows by their ``keys``; each names the same columns, numbers and texts. ``same`` is for all.
+
+    Nothing but the keys says which: PostgreSQL, which knows little of a young table, would else take another
+    condition for a better one, and hold every row that it is true of against every row that is listed.
+    """
+    if not rows:
+        return
+    if is_sqlite(connection):
+        _update_each(connection, table, keys, rows, same)
+        return
+    column, names = table.__table__.c, list(rows[0])
+    listed = _listed(table, names)
+    new = {name: listed.c[name] for name in names if name not in keys}
+    connection.execute(
+        update(table).where(and_(*(column[key] == listed.c[key] for key in keys))).values(**new, **same),
+        {f"all_{name}": [row[name] for row in rows] for name in names},
+    )
+
+
+def _update_each(
+    connection: Connection,
+    table: type[Base],
+    keys: Sequence[str],
+    rows: Iterable[Mapping[str, Any]],
+    same: Mapping[str, Any],
+) -> None:
+    rows = list(rows)
+    names = [name for name in rows[0] if name not in keys]
+    fixed = [_for_driver(connection, table, name, value) for name, value in same.items()]
+    changes = ", ".join(f'"{name}" = ?' for name in (*same, *names))
+    which = " AND ".join(f'"{key}" = ?' for key in keys)
+    connection.exec_driver_sql(
+        f"UPDATE {table.__tablename__} SET {changes} WHERE {which}",
+        [(*fixed, *(row[name] for name in (*names, *keys))) for row in rows],
+    )
+
+
+def _for_driver(connection: Connection, table: type[Base], name: str, value: Any) -> Any:
+    kind = table.__table__.c[name].type
+    process = kind.dialect_impl(connection.dialect).bind_processor(connection.dialect)
+    return process(value) if process else value
+
+
+def _listed(table: type[Base], columns: Sequence[str]) -> TableValuedAlias:
+    """Rows as an array for each column (PostgreSQL): many single ones are many steps for either side."""
+    arrays = [bindparam(f"all_{name}", type_=ARRAY(_plain(table.__table__.c[name].type))) for name in columns]
+    return func.unnest(*arrays).table_valued(*columns).render_derived("listed")
+
+
+def _plain(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Arrays have no collation."""
+    return Text() if isinstance(kind, Text) else kind
