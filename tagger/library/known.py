@@ -9,7 +9,6 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
-from functools import partial
 
 from tagger.store import outcomes
 from tagger.store.session import Database
@@ -52,7 +51,7 @@ class KnownContents:
     def _ask(self, waiting: list[tuple[Sequence[bytes], _Answer]]) -> None:
         asked = [digest for digests, _ in waiting for digest in digests]
         try:
-            known = self._inquiry(partial(outcomes.known_contents, model_id=self._model_id, digests=asked))
+            known = outcomes.known_contents(self._inquiry, self._model_id, asked)
         except BaseException as fault:
             for _, answer in waiting:
                 answer.set_exception(fault)

@@ -6,13 +6,12 @@ what goes with every group of outcomes is put together here, as each of the two 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
     ARRAY,
     Connection,
-    CursorResult,
     Insert,
     TableValuedAlias,
     Text,
@@ -32,37 +31,35 @@ def is_sqlite(connection: Connection) -> bool:
     return connection.dialect.name == "sqlite"
 
 
-def ask(
-    connection: Connection,
-    question: str,
-    *before: object,
-    among: Collection[object],
-    after: Sequence[object] = (),
-) -> Sequence[tuple[Any, ...]]:
-    """The rows that answer ``question``; see :func:`tell`."""
-    answer = tell(connection, question, *before, among=among, after=after)
-    assert answer.cursor is not None
-    return answer.cursor.fetchall()
-
-
-def tell(
-    connection: Connection,
+def driven(
+    for_sqlite: bool,
     statement: str,
     *before: object,
     among: Collection[object],
     after: Sequence[object] = (),
-) -> CursorResult[Any]:
-    """Execute SQL with ``{mark}`` for each value of ``before`` and ``after``, and between them ``{among}``
-    for those of which there are many: ``WHERE id {among}``.
+) -> tuple[str, tuple[object, ...]]:
+    """SQL as the driver has it, and its parameters.
 
-    The values are numbers, texts or bytes, those of ``among`` all of one type.
+    In ``statement`` stand ``{mark}`` for each value of ``before`` and ``after``, and between them ``{among}``
+    for those of which there are many: ``WHERE id {among}``. The values are numbers, texts or bytes, those of
+    ``among`` all of one type.
     """
-    if is_sqlite(connection):
+    if for_sqlite:
         listed = f"IN ({', '.join('?' * len(among))})"
-        return connection.exec_driver_sql(statement.format(mark="?", among=listed), (*before, *among, *after))
-    return connection.exec_driver_sql(
-        statement.format(mark="%s", among="= ANY(%s)"), (*before, list(among), *after)
-    )
+        return statement.format(mark="?", among=listed), (*before, *among, *after)
+    return statement.format(mark="%s", among="= ANY(%s)"), (*before, list(among), *after)
+
+
+def ask(connection: Connection, question: str, *before: object, **values: Any) -> Sequence[tuple[Any, ...]]:
+    """The rows that answer ``question``; for its form and the other arguments see :func:`driven`."""
+    return fetched(connection, *driven(is_sqlite(connection), question, *before, **values))
+
+
+def fetched(connection: Connection, sql: str, parameters: tuple[object, ...]) -> Sequence[tuple[Any, ...]]:
+    """The rows of a question in the driver's form, as the driver gives them."""
+    answer = connection.exec_driver_sql(sql, parameters)
+    assert answer.cursor is not None
+    return answer.cursor.fetchall()
 
 
 def insert_or_ignore(connection: Connection, table: type[Base]) -> Insert:
@@ -90,18 +87,20 @@ def insert_rows(
     listed = _listed(table, columns)
     connection.execute(
         insert_or_ignore(connection, table).from_select(columns, select(*listed.c)),
-        {f"all_{name}": list(values) for name, values in zip(columns, zip(*rows, strict=True), strict=True)},
+        _arrays(columns, rows),
     )
 
 
 def update_rows(
     connection: Connection,
     table: type[Base],
+    columns: Sequence[str],
     keys: Sequence[str],
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[tuple[Any, ...]],
     **same: Any,
 ) -> None:
-    """Update rows by their ``keys``; each names the same columns, numbers and texts. ``same`` is for all.
+    """Update rows by their ``keys``: each has values for ``columns``, numbers and texts, and then those of
+    its keys. ``same`` is for all.
 
     Nothing but the keys says which: PostgreSQL, which knows little of a young table, would else take another
     condition for a better one, and hold every row that it is true of against every row that is listed.
@@ -109,32 +108,31 @@ def update_rows(
     if not rows:
         return
     if is_sqlite(connection):
-        _update_each(connection, table, keys, rows, same)
+        _update_each(connection, table, columns, keys, rows, same)
         return
-    column, names = table.__table__.c, list(rows[0])
+    column, names = table.__table__.c, (*columns, *keys)
     listed = _listed(table, names)
-    new = {name: listed.c[name] for name in names if name not in keys}
     connection.execute(
-        update(table).where(and_(*(column[key] == listed.c[key] for key in keys))).values(**new, **same),
-        {f"all_{name}": [row[name] for row in rows] for name in names},
+        update(table)
+        .where(and_(*(column[key] == listed.c[key] for key in keys)))
+        .values({name: listed.c[name] for name in columns} | same),
+        _arrays(names, rows),
     )
 
 
 def _update_each(
     connection: Connection,
     table: type[Base],
+    columns: Sequence[str],
     keys: Sequence[str],
-    rows: Iterable[Mapping[str, Any]],
+    rows: Sequence[tuple[Any, ...]],
     same: Mapping[str, Any],
 ) -> None:
-    rows = list(rows)
-    names = [name for name in rows[0] if name not in keys]
-    fixed = [_for_driver(connection, table, name, value) for name, value in same.items()]
-    changes = ", ".join(f'"{name}" = ?' for name in (*same, *names))
+    fixed = tuple(_for_driver(connection, table, name, value) for name, value in same.items())
+    changes = ", ".join(f'"{name}" = ?' for name in (*same, *columns))
     which = " AND ".join(f'"{key}" = ?' for key in keys)
     connection.exec_driver_sql(
-        f"UPDATE {table.__tablename__} SET {changes} WHERE {which}",
-        [(*fixed, *(row[name] for name in (*names, *keys))) for row in rows],
+        f"UPDATE {table.__tablename__} SET {changes} WHERE {which}", [fixed + row for row in rows]
     )
 
 
@@ -148,6 +146,12 @@ def _listed(table: type[Base], columns: Sequence[str]) -> TableValuedAlias:
     """Rows as an array for each column (PostgreSQL): many single ones are many steps for either side."""
     arrays = [bindparam(f"all_{name}", type_=ARRAY(_plain(table.__table__.c[name].type))) for name in columns]
     return func.unnest(*arrays).table_valued(*columns).render_derived("listed")
+
+
+def _arrays(columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]]:
+    return {
+        f"all_{name}": list(values) for name, values in zip(columns, zip(*rows, strict=True), strict=True)
+    }
 
 
 def _plain(kind: TypeEngine[Any]) -> TypeEngine[Any]:

@@ -44,26 +44,27 @@ def kept_up(connection: Connection, image_ids: Sequence[int]) -> Iterator[None]:
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What a model's scores come to, as the view ``model_tags`` says it; by tag, its threshold, and the
-    tags above it."""
+    tags below it."""
 
     thresholds: Mapping[int, float]
-    above: Mapping[int, Sequence[int]]
+    below: Mapping[int, set[int]]
 
     def effective(self, scores: Mapping[int, float]) -> set[int]:
         """The tags that are effective on a content with these scores, where nobody rejects any."""
-        over = {tag for tag, confidence in scores.items() if confidence >= self.thresholds.get(tag, math.inf)}
-        above = {tag for below in over for tag in self.above.get(below, ())}
-        return over | (above & scores.keys() & self.thresholds.keys())
+        thresholds, below = self.thresholds, self.below
+        over = {tag for tag, confidence in scores.items() if confidence >= thresholds.get(tag, math.inf)}
+        under = [tag for tag in scores.keys() - over if tag in below and tag in thresholds]
+        return over.union(tag for tag in under if not below[tag].isdisjoint(over))
 
 
 def rules(connection: Connection, model_id: int, tags: Collection[int]) -> Rules:
     """The rules for a model's scores as they are at this moment, as far as they speak of these tags."""
     question = "SELECT tag_id, threshold FROM thresholds WHERE model_id = {mark} AND tag_id {among}"
     thresholds = ask(connection, question, model_id, among=tags)
-    above = defaultdict(list)
-    for below, tag in ask(connection, _ABOVE, among=tags):
-        above[below].append(tag)
-    return Rules(dict(thresholds), above)
+    below = defaultdict(set)
+    for lower, tag in ask(connection, _ABOVE, among=tags):
+        below[tag].add(lower)
+    return Rules(dict(thresholds), dict(below))
 
 
 _ABOVE = "SELECT descendant_id, ancestor_id FROM tag_paths WHERE descendant_id {among} AND depth > 0"

@@ -34,7 +34,7 @@ from sqlalchemy import (
 )
 
 from tagger.store import runs
-from tagger.store.bulk import insert_or_ignore, tell
+from tagger.store.bulk import driven, insert_or_ignore, is_sqlite
 from tagger.store.catalog import Scope, within
 from tagger.store.schema import (
     ImageRow,
@@ -464,8 +464,12 @@ def _claim(
         )
     ).all()
     if rows:
-        tell(connection, _TAKE, lease_id, model_id, among=[row.id for row in rows])
-    return [ImageRef(row.id, row.uri, row.size, row.mtime_ns, row.deaths, row.attempts + 1) for row in rows]
+        taken = [row[0] for row in rows]
+        connection.exec_driver_sql(*driven(is_sqlite(connection), _TAKE, lease_id, model_id, among=taken))
+    return [
+        ImageRef(image_id, uri, size, mtime_ns, deaths, attempts + 1)
+        for image_id, uri, size, mtime_ns, deaths, attempts in rows
+    ]
 
 
 _TAKE = """

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, select, update
@@ -58,10 +60,13 @@ class Recorded:
 
 
 def known_contents(
-    connection: Connection, model_id: int, digests: Sequence[bytes]
+    asked: Callable[..., Sequence[tuple[Any, ...]]], model_id: int, digests: Sequence[bytes]
 ) -> dict[bytes, OutcomeKind]:
-    """Which of these contents the model has tagged already, and whether it found anything."""
-    rows = ask(connection, _KNOWN, model_id, among=digests, after=(model_id,))
+    """Which of these contents the model has tagged already, and whether it found anything.
+
+    ``asked`` is :func:`tagger.store.bulk.ask` of a connection, or an :class:`~tagger.store.session.Inquiry`.
+    """
+    rows = asked(_KNOWN, model_id, among=digests, after=(model_id,))
     return {digest: OutcomeKind.OK if tags else OutcomeKind.EMPTY for digest, tags in rows}
 
 
@@ -197,7 +202,7 @@ def _without_forgotten(connection: Connection, model_id: int, group: list[Outcom
     relying = {outcome.digest: outcome for outcome in group if outcome.kind.tagged and not outcome.labels}
     if not relying:
         return group
-    known = known_contents(connection, model_id, [digest for digest in relying if digest])
+    known = known_contents(partial(ask, connection), model_id, [digest for digest in relying if digest])
     orphans = {
         outcome.image_id
         for outcome in group
@@ -226,8 +231,8 @@ _FACTS = tuple(field.name for field in fields(ImageFacts))
 _FOUND = f"SELECT digest, id, {', '.join(_FACTS)} FROM contents WHERE digest {{among}}"
 
 
-def _values(facts: ImageFacts) -> dict[str, Any]:
-    return {name: getattr(facts, name) for name in _FACTS}
+_values: Callable[[ImageFacts], tuple[Any, ...]] = attrgetter(*_FACTS)
+_UNKNOWN = _values(ImageFacts())
 
 
 def _add_contents(connection: Connection, group: Sequence[Outcome]) -> _Contents:
@@ -241,14 +246,14 @@ def _add_contents(connection: Connection, group: Sequence[Outcome]) -> _Contents
     found = ask(connection, _FOUND, among=facts)
     # What was recorded without having been opened, or by an older version, may be known better now.
     better = [
-        {"id": content_id, **_values(known)}
+        (*_values(known), content_id)
         for digest, content_id, *before in found
-        if (known := facts[digest]) is not None and list(_values(known).values()) != before
+        if (known := facts[digest]) is not None and _values(known) != tuple(before)
     ]
-    update_rows(connection, ContentRow, ("id",), better)
+    update_rows(connection, ContentRow, _FACTS, ("id",), better)
     old = {digest: content_id for digest, content_id, *_ in found}
     new = [digest for digest in facts if digest not in old]
-    values = [(digest, *_values(facts[digest] or ImageFacts()).values()) for digest in new]
+    values = [(digest, *(_values(known) if (known := facts[digest]) else _UNKNOWN)) for digest in new]
     insert_rows(connection, ContentRow, ("digest", *_FACTS), values)
     made = ask(connection, "SELECT digest, id FROM contents WHERE digest {among}", among=new) if new else []
     return _Contents(old | dict(made), frozenset(old.values()))
@@ -373,11 +378,11 @@ def _place(
 ) -> None:
     """Tie images to their contents; merge the moved; mark those that are gone."""
     tied = [
-        {"id": outcome.image_id, "content_id": content_ids[outcome.digest]}
+        (content_ids[outcome.digest], outcome.image_id)
         for outcome in group
         if outcome.digest is not None and outcome.image_id not in moved
     ]
-    update_rows(connection, ImageRow, ("id",), tied)
+    update_rows(connection, ImageRow, ("content_id",), ("id",), tied)
     # Of these the old bytes are gone for certain, and no new ones are known.
     blank = [outcome.image_id for outcome in group if outcome.digest is None and outcome.kind in BYTES_GONE]
     if blank:
@@ -431,22 +436,25 @@ def _finish(
 ) -> None:
     """Write the outcomes themselves. A moved image that was finished before stays as it was."""
     finished = _finished(connection, model_id, moved.values())
-    rows: list[dict[str, Any]] = [
-        {
-            "image_id": moved.get(outcome.image_id, outcome.image_id),
-            "model_id": model_id,
-            "outcome": outcome.kind.value,
-            "reason": outcome.reason,
-            "content_id": content_ids.get(outcome.digest) if outcome.digest else None,
-            "engine": provenance.engine if outcome.kind.tagged and not outcome.reused else None,
-            "precision": provenance.precision if outcome.kind.tagged and not outcome.reused else None,
-            "loader": (outcome.loader or provenance.loader) if not outcome.reused else None,
-        }
+    by_model, by_none = (provenance.engine, provenance.precision), (None, None)
+    rows = [
+        (
+            outcome.kind.value,
+            outcome.reason,
+            content_ids.get(outcome.digest) if outcome.digest else None,
+            *(by_model if outcome.kind.tagged and not outcome.reused else by_none),
+            None if outcome.reused else outcome.loader or provenance.loader,
+            moved.get(outcome.image_id, outcome.image_id),
+            model_id,
+        )
         for outcome in group
         if moved.get(outcome.image_id) not in finished
     ]
-    keys = ("image_id", "model_id")
-    update_rows(connection, TaggingRow, keys, rows, finished_at=now(connection), lease_id=None)
+    columns, keys = (
+        ("outcome", "reason", "content_id", "engine", "precision", "loader"),
+        ("image_id", "model_id"),
+    )
+    update_rows(connection, TaggingRow, columns, keys, rows, finished_at=now(connection), lease_id=None)
 
 
 def _finished(connection: Connection, model_id: int, image_ids: Collection[int]) -> set[int]:

@@ -8,7 +8,7 @@ can find its snapshot stale, which no busy timeout cures.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +23,7 @@ from sqlalchemy.exc import DatabaseError as DBDatabaseError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from tagger.errors import DatabaseError, DatabaseUnavailable, masked
+from tagger.store.bulk import driven, fetched
 from tagger.store.schema import Base
 
 Columns = TypeVarTuple("Columns")
@@ -139,33 +140,46 @@ class Database:
 
 
 class Inquiry:
-    """Questions of one statement each, on a connection that is kept: no transaction goes on between
-    two of them. Some three times as quick as :meth:`Database.read`. For one thread at a time."""
+    """Small questions, one after the other, put to the driver itself on a connection that is kept: no
+    transaction goes on between two of them. Some six times as quick as :meth:`Database.read`. For one
+    thread at a time."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._connection: Connection | None = None
+        self._driver: Any = database.engine.dialect.loaded_dbapi
+        self._connection: Any = None
 
-    def __call__(self, question: Callable[[Connection], T]) -> T:
-        """Ask, again while the database is away; raises as :meth:`Database.read`."""
-        return _patient(lambda: self._ask(question), self._database.patience)
-
-    def _ask(self, question: Callable[[Connection], T]) -> T:
+    def __call__(self, question: str, *before: object, **values: Any) -> Sequence[tuple[Any, ...]]:
+        """The rows that answer ``question``; for its form and the other arguments see
+        :func:`tagger.store.bulk.driven`. Asks again while the database is away; raises as
+        :meth:`Database.read`."""
+        sql, parameters = driven(self._database.is_sqlite, question, *before, **values)
         try:
-            with _translated(self._database):
-                connection = self._connection = self._connection or self._connect()
-                answer = question(connection)
-                connection.rollback()  # there is nothing to end, and nothing is sent
-                return answer
-        except BaseException:
+            return self._ask(sql, parameters)
+        except self._driver.Error:  # the slow way knows what to make of it
             self.close()
-            raise
+            return self._database.read(lambda connection: fetched(connection, sql, parameters))
 
-    def _connect(self) -> Connection:
-        engine = self._database.engine
-        if self._database.is_sqlite:
-            return engine.connect().execution_options(tagger_asks=True)
-        return engine.execution_options(isolation_level="AUTOCOMMIT").connect()
+    def _ask(self, sql: str, parameters: tuple[object, ...]) -> Sequence[tuple[Any, ...]]:
+        if self._connection is None:
+            self._connection = self._connect()
+        cursor = self._connection.cursor()
+        try:
+            cursor.execute(sql, parameters)
+            rows: Sequence[tuple[Any, ...]] = cursor.fetchall()
+            return rows
+        finally:
+            cursor.close()
+
+    def _connect(self) -> Any:
+        """No transaction is begun by either driver; PostgreSQL is kept from plans that read whole tables."""
+        pooled = self._database.engine.raw_connection()
+        pooled.detach()  # it is as no other is, and goes to nobody else
+        if not self._database.is_sqlite:
+            driver: Any = pooled.dbapi_connection
+            driver.autocommit = True
+            driver.execute("SET enable_seqscan = off")
+        return pooled
 
     def close(self) -> None:
         """Let the connection go."""
@@ -267,9 +281,8 @@ def _sqlite(url: URL) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        options = connection.get_execution_options()
-        if not options.get("tagger_asks"):  # a single question needs no transaction
-            connection.exec_driver_sql("BEGIN" if options.get("tagger_reads") else "BEGIN IMMEDIATE")
+        reads = connection.get_execution_options().get("tagger_reads")
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine
 

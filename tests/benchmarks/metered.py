@@ -14,11 +14,11 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
@@ -81,9 +81,9 @@ _SPENT = Spent()
 class MeasuredInquiry(Inquiry):
     """Look-ups, measured."""
 
-    def __call__(self, question: Callable[[Connection], T]) -> T:
+    def __call__(self, question: str, *before: object, **values: Any) -> Sequence[tuple[Any, ...]]:
         with _SPENT.on("look-ups"):
-            return super().__call__(question)
+            return super().__call__(question, *before, **values)
 
 
 class MeasuredDatabase(Database):

@@ -6,14 +6,15 @@ import hashlib
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 from sqlalchemy.exc import StatementError
 
 from tagger.library.known import KnownContents
 from tagger.store import catalog
-from tagger.store.session import Database
+from tagger.store.session import Database, Inquiry
 from tagger.values import OutcomeKind
 from tests.unit.store.conftest import Shelf, entry
 
@@ -57,29 +58,38 @@ def test_no_transaction_is_left_open_between_two_questions(postgresql: Database)
     known.close()
 
 
-def test_who_waits_meanwhile_is_answered_by_one_question(sqlite: Database) -> None:
+class Slow(Inquiry):
+    """Waits in the midst of its first question."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.asked = 0
+
+    def __call__(self, question: str, *before: object, **values: Any) -> Sequence[tuple[Any, ...]]:
+        self.asked += 1
+        self.begun.set()
+        assert self.go_on.wait(10)
+        return super().__call__(question, *before, **values)
+
+
+def test_who_waits_meanwhile_is_answered_by_one_question(
+    sqlite: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shelf = _shelf(sqlite)
     shelf.tag(**{f"photo{number}": DOG for number in range(20)})
+    slow = Slow(shelf.database)
+    monkeypatch.setattr(Database, "inquiry", lambda database: slow)
     known = KnownContents(shelf.database, shelf.model.id)
-    begun, go_on = threading.Event(), threading.Event()
-    asked = []
-
-    def note(*arguments: object) -> None:
-        if "contents.digest" in str(arguments[2]):
-            asked.append(1)
-            begun.set()
-            assert go_on.wait(10)
-
-    event.listen(shelf.database.engine, "before_cursor_execute", note)
     with ThreadPoolExecutor(21) as pool:
         first: Future[Sequence[OutcomeKind | None]] = pool.submit(known, [_digest("photo0")])
-        assert begun.wait(10)
+        assert slow.begun.wait(10)
         others = [pool.submit(known, [_digest(f"photo{number}")]) for number in range(20)]
         while known.waiting < 20:
             pass
-        go_on.set()
+        slow.go_on.set()
         assert [each.result() for each in (first, *others)] == [[OutcomeKind.OK]] * 21
-    assert len(asked) == 2
+    assert slow.asked == 2
     known.close()
 
 

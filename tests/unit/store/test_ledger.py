@@ -6,12 +6,14 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import text
 
 from tagger.errors import DatabaseError, ModelError
 from tagger.store import catalog, ledger, migrate, outcomes, queries
+from tagger.store.bulk import ask
 from tagger.store.census import Seen
 from tagger.store.owners import is_dead, this_process
 from tagger.store.session import Database, open_database
@@ -182,7 +184,7 @@ def test_copies_share_the_first_writers_scores(shelf: Shelf) -> None:
     with shelf.database.reading() as connection:
         digest = outcome(0, "same", {}).digest
         assert digest is not None
-        assert outcomes.known_contents(connection, shelf.model.id, [digest, b"x" * 32]) == {
+        assert outcomes.known_contents(partial(ask, connection), shelf.model.id, [digest, b"x" * 32]) == {
             digest: OutcomeKind.OK
         }
     shelf.record(lease, outcome(b.image_id, "same", {"cat": 0.9}))
