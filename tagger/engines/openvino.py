@@ -26,6 +26,7 @@ from tagger.engines import graph, processor
 from tagger.engines.lanes import LaneEngine
 from tagger.engines.protocol import ladder
 from tagger.errors import EngineError
+from tagger.priority import give_way
 from tagger.values import Batch, Precision, Preprocessing
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ class OpenVinoEngine(LaneEngine[_Requests]):
             in_int8 = False
             self._graph = graph.obtain(runtime(), network, preprocessing, key, cache_dir)
         self._config = _config(threads, "auto" if in_int8 else precision)
-        with ThreadPoolExecutor() as pool:
+        # The threads that compute are started here, and are as nice as who starts them.
+        with ThreadPoolExecutor(initializer=give_way) as pool:
             compiled = dict(zip(batch_sizes, pool.map(self._compile, batch_sizes), strict=True))
         largest = compiled[batch_sizes[-1]]
         self.precision = "int8" if in_int8 else _agreed_precision(largest, precision)

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tagger.loading import NOT_ENOUGH_MEMORY, PillowLoader, handed_over
+from tagger.priority import give_way
 from tagger.sources import prepare, read
 from tagger.supervision.messages import (
     FREE,
@@ -240,6 +241,7 @@ def _confine(limits: Limits) -> None:
         _lower(resource.RLIMIT_DATA, data + limits.max_memory + limits.max_bytes + _SPARE_MEMORY)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
+    give_way()
     if sys.platform == "linux":
         with suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

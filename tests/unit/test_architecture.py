@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "tagger"
-GROUND = {"values", "errors", "metering", "garbage"}
+GROUND = {"values", "errors", "metering", "garbage", "priority"}
 ROOMS = {"engines", "models", "loading", "sources", "taxonomy", "scoring", "data"}
 HALL = {"pipeline", "supervision", "store", "search", "training", "export"}
 MAY_IMPORT = {
@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "errors": set[str](),
     "metering": set[str](),
     "garbage": set[str](),
+    "priority": set[str](),
     "settings": GROUND,
     "library": GROUND | ROOMS | HALL | {"settings"},
     "__main__": {"cli"},
