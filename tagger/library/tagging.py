@@ -26,7 +26,7 @@ from tagger.values import ImageRef, OutcomeKind
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-CLAIM = 256
+CLAIM = 512
 """Images claimed at once: one transaction, and in a moment done or handed back."""
 REASONS = 5
 """Images that a report names for each outcome."""

@@ -15,7 +15,6 @@ from sqlalchemy import (
     Insert,
     TableValuedAlias,
     Text,
-    and_,
     bindparam,
     func,
     select,
@@ -100,10 +99,10 @@ def update_rows(
     **same: Any,
 ) -> None:
     """Update rows by their ``keys``: each has values for ``columns``, numbers and texts, and then those of
-    its keys. ``same`` is for all.
+    its keys, which are numbers, the one that an index begins with first. ``same`` is for all.
 
-    Nothing but the keys says which: PostgreSQL, which knows little of a young table, would else take another
-    condition for a better one, and hold every row that it is true of against every row that is listed.
+    Nothing but the first key offers PostgreSQL an index: it knows little of a young table, and would else
+    take another condition for the better one, and hold all rows that it is true of against all that are listed.
     """
     if not rows:
         return
@@ -114,7 +113,8 @@ def update_rows(
     listed = _listed(table, names)
     connection.execute(
         update(table)
-        .where(and_(*(column[key] == listed.c[key] for key in keys)))
+        .where(column[keys[0]] == listed.c[keys[0]])
+        .where(*(column[key] + 0 == listed.c[key] for key in keys[1:]))
         .values({name: listed.c[name] for name in columns} | same),
         _arrays(names, rows),
     )

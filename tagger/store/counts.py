@@ -43,28 +43,31 @@ def kept_up(connection: Connection, image_ids: Sequence[int]) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a model's scores come to, as the view ``model_tags`` says it; by tag, its threshold, and the
-    tags below it."""
+    """What a model's scores come to, as the view ``model_tags`` says it; by tag, its threshold, and, of those
+    that have one, the tags below it. Tags without are never effective."""
 
     thresholds: Mapping[int, float]
     below: Mapping[int, set[int]]
 
-    def effective(self, scores: Mapping[int, float]) -> set[int]:
+    def effective(self, scores: Mapping[int, float]) -> list[int]:
         """The tags that are effective on a content with these scores, where nobody rejects any."""
         thresholds, below = self.thresholds, self.below
-        over = {tag for tag, confidence in scores.items() if confidence >= thresholds.get(tag, math.inf)}
-        under = [tag for tag in scores.keys() - over if tag in below and tag in thresholds]
-        return over.union(tag for tag in under if not below[tag].isdisjoint(over))
+        over = [tag for tag, confidence in scores.items() if confidence >= thresholds[tag]]
+        if len(over) < len(scores):
+            under = [tag for tag, confidence in scores.items() if confidence < thresholds[tag]]
+            over += [tag for tag in under if tag in below and not below[tag].isdisjoint(over)]
+        return over
 
 
 def rules(connection: Connection, model_id: int, tags: Collection[int]) -> Rules:
-    """The rules for a model's scores as they are at this moment, as far as they speak of these tags."""
+    """The rules for a model's scores as they are at this moment, for these tags."""
     question = "SELECT tag_id, threshold FROM thresholds WHERE model_id = {mark} AND tag_id {among}"
-    thresholds = ask(connection, question, model_id, among=tags)
+    thresholds = dict(ask(connection, question, model_id, among=tags))
     below = defaultdict(set)
     for lower, tag in ask(connection, _ABOVE, among=tags):
-        below[tag].add(lower)
-    return Rules(dict(thresholds), dict(below))
+        if tag in thresholds:
+            below[tag].add(lower)
+    return Rules(dict.fromkeys(tags, math.inf) | thresholds, dict(below))
 
 
 _ABOVE = "SELECT descendant_id, ancestor_id FROM tag_paths WHERE descendant_id {among} AND depth > 0"

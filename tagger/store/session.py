@@ -276,6 +276,7 @@ def _sqlite(url: URL) -> Engine:
         if connection.execute("PRAGMA journal_mode").fetchone()[0].upper() != journal:
             connection.execute(f"PRAGMA journal_mode={journal}")
         connection.execute("PRAGMA synchronous=NORMAL")  # safe against kill in WAL; one fsync a checkpoint
+        connection.execute("PRAGMA wal_autocheckpoint=4000")  # 16 MB: what is written often, once for four
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA cache_size=-65536")  # 64 MB: inner index pages stay in memory
 

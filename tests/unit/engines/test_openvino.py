@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from torch import nn
 from tagger.engines import openvino
 from tagger.engines.openvino import OpenVinoEngine
 from tagger.errors import EngineError, OutOfMemory
+from tagger.priority import NICER
 from tests.unit.engines.conftest import PIXELS, Tiny, batch, by_hand
 
 
@@ -165,3 +168,16 @@ def test_a_shorter_batch_may_fit_where_memory_ends(tmp_path: Path) -> None:
             with pytest.raises(OutOfMemory):
                 engine.submit(batch(3)).result()
         assert engine.submit(batch(1)).result().logits.shape == (1, 5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux knows a niceness for each thread")
+def test_the_threads_that_compute_give_way(tmp_path: Path) -> None:
+    before = set(Path("/proc/self/task").iterdir())
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    with _open(tmp_path) as engine:
+        engine.submit(batch(3)).result()
+        started = {int(task.name) for task in set(Path("/proc/self/task").iterdir()) - before}
+        asking = {thread.native_id for thread in threading.enumerate()}
+        nice = [os.getpriority(os.PRIO_PROCESS, task) for task in started - asking]
+    assert min(19, own + NICER) in nice
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own
