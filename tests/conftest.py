@@ -151,6 +151,28 @@ def _admin(url: str, statement: str) -> None:
     engine.dispose()
 
 
+_LONG = ("acceptance", "browser", "integration")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have each process of a run begin with its share of the tests that take long.
+
+    xdist cuts the list into as many stretches as there are processes, and who is through takes from the ends of
+    the others': there short ones are to lie, or the last process is alone for minutes.
+    """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    tests = Path(__file__).parent
+    long = [item for item in items if item.path.relative_to(tests).parts[0] in _LONG]
+    short = [item for item in items if item.path.relative_to(tests).parts[0] not in _LONG]
+    dealt: list[pytest.Item] = []
+    for process in range(processes):
+        share = long[process::processes]
+        size = (len(items) - len(dealt)) // (processes - process)
+        dealt += share + short[: max(0, size - len(share))]
+        short = short[max(0, size - len(share)) :]
+    items[:] = dealt + short
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """What a test printed may hold any bytes of a file's name; reports travel between processes as text."""

@@ -102,7 +102,7 @@ def update_rows(
     its keys, which are numbers, the one that an index begins with first. ``same`` is for all.
 
     Nothing but the first key offers PostgreSQL an index: it knows little of a young table, and would else
-    take another condition for the better one, and hold all rows that it is true of against all that are listed.
+    take another condition for the better one, and hold all rows that it is true of against all of the listed.
     """
     if not rows:
         return

@@ -206,7 +206,7 @@ def startup(bench: Bench) -> Section:
 
 def stages(bench: Bench) -> Section:
     """Where the seconds go; see :mod:`tests.benchmarks.metered`."""
-    runs = [bench.product.metered(bench.few.folder) for _ in range(bench.setting.process_rounds)]
+    runs = [bench.product.metered(bench.small.folder) for _ in range(bench.setting.process_rounds)]
     shares = [sum(found["database"].values()) / found["seconds"] for found in runs]
     cores = bench.product.threads
     computing = [sum(found["database, computing"].values()) / found["seconds"] / cores for found in runs]
