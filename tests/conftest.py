@@ -157,8 +157,8 @@ _LONG = ("acceptance", "browser", "integration")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have each process of a run begin with its share of the tests that take long.
 
-    xdist cuts the list into as many stretches as there are processes, and who is through takes from the ends of
-    the others': there short ones are to lie, or the last process is alone for minutes.
+    xdist cuts the list into as many stretches as there are processes, and who is through takes from the ends
+    of the others': there short ones are to lie, or the last process is alone for minutes.
     """
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     tests = Path(__file__).parent
