@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -136,18 +136,15 @@ class Runtime:
         self._require_roots()
         workshop = self._workshop(self._model(message.model))
         done, clock = 0, _WorkingTime()
-        results = workshop.run(self._claims(workshop, message))
+        away: list[str] = []
+        results = workshop.run(self._claims(workshop, message, away))
         deadline = float("inf")
         try:
             for written in results:
                 self._progress()
                 clock.tick()
                 done += self._count(written, message.model)
-                if written.away:
-                    raise SourceError(
-                        f"{written.away[0]} and {len(written.away) - 1} more wait for their root, which "
-                        "cannot be seen from here: is it in TAGGER_ROOTS, and mounted?"
-                    )
+                away += written.away
                 if self.stopping.is_set():
                     deadline = min(deadline, time.monotonic() + STOP_SECONDS)
                 if time.monotonic() > deadline:
@@ -156,6 +153,11 @@ class Runtime:
             results.close()
         done += sum(self._count(written, message.model) for written in workshop.late)
         clock.tick()
+        if away:
+            raise SourceError(
+                f"{away[0]} and {len(away) - 1} more wait for their root, which cannot be seen from here: "
+                "is it in TAGGER_ROOTS, and mounted?"
+            )
         self._lease.let_go()
         if done:
             self._learn(done, clock.seconds)
@@ -165,11 +167,12 @@ class Runtime:
         self._give_back(message)
         return ChunkResult.HANDED_BACK
 
-    def _claims(self, workshop: Workshop, message: ChunkMessage) -> Iterator[ImageRef]:
-        """Piece by piece, so that little is in hand at one time; nothing more once told to stop."""
+    def _claims(self, workshop: Workshop, message: ChunkMessage, away: Sequence[str]) -> Iterator[ImageRef]:
+        """Piece by piece, so that little is in hand at one time; nothing more once told to stop, or once
+        some turn out to be ``away``: what is in hand is finished, and the rest is for others."""
         size = max(CLAIM, min(round(self._report.rate or 0), MOST_CLAIMED))
         for start in range(0, len(message.images), size):
-            if self.stopping.is_set():
+            if self.stopping.is_set() or away:
                 return
             piece = message.images[start : start + size]
             yield from workshop.claim(partial(ledger.claim_these, image_ids=piece))

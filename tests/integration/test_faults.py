@@ -184,6 +184,7 @@ def test_a_worker_without_one_of_the_roots_leaves_its_images_to_others(
     both.start("worker")
     both.until_all_done()
     assert both.rows("SELECT DISTINCT outcome, attempts FROM image_status") == [("ok", 1)]
+    assert "CRITICAL" not in both.logs(), "neither worker had to be started anew"
 
 
 def test_told_to_stop_in_mid_chunk_it_hands_back_and_leaves(
