@@ -6,8 +6,8 @@ DEMO_DB := demo/tagger.db
 SECONDS ?= 600
 IMAGES ?= 1000000
 FILES ?= 100000
-# Half as many again as there are processors, since many tests wait for servers: 57 % busy with two on two.
-PROCESSES ?= $(shell $(PYTHON) -c 'import os; cores = os.cpu_count() or 1; print(min(4, cores + cores // 2 + cores % 2))')
+# Twice as many as there are processors, since many tests wait for servers.
+PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min(4, 2 * (os.cpu_count() or 1)))')
 
 # The CUDA builds of PyTorch take 5 GB; `make demo TORCH=cpu` installs the small ones instead.
 ifeq ($(TORCH),cpu)

@@ -64,6 +64,8 @@ def main() -> None:
     work = _Work(connection, setup, slot)
     prepare(setup.roots)  # before anything is measured: what it brings along is no image's fault
     _confine(setup.limits)
+    if not setup.waited_for:
+        give_way()
     before = _Belongings.now()
     with suppress(EOFError, ConnectionError):
         connection.send(Ready())
@@ -241,7 +243,6 @@ def _confine(limits: Limits) -> None:
         _lower(resource.RLIMIT_DATA, data + limits.max_memory + limits.max_bytes + _SPARE_MEMORY)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
-    give_way()
     if sys.platform == "linux":
         with suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

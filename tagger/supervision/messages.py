@@ -32,6 +32,8 @@ class Setup:
     limits: Limits
     preprocessing: Preprocessing | Whole
     follow_links: bool = False
+    waited_for: bool = False
+    """By a person, so that loading gives way to nothing."""
 
 
 @dataclass(frozen=True, slots=True)
