@@ -151,7 +151,7 @@ def _admin(url: str, statement: str) -> None:
     engine.dispose()
 
 
-_LONG = ("acceptance", "browser", "integration")
+_LONG = {"acceptance", "browser", "integration"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -161,9 +161,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     of the others': there short ones are to lie, or the last process is alone for minutes.
     """
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    tests = Path(__file__).parent
-    long = [item for item in items if item.path.relative_to(tests).parts[0] in _LONG]
-    short = [item for item in items if item.path.relative_to(tests).parts[0] not in _LONG]
+    long = [item for item in items if not _LONG.isdisjoint(item.path.parts)]
+    short = [item for item in items if _LONG.isdisjoint(item.path.parts)]
     dealt: list[pytest.Item] = []
     for process in range(processes):
         share = long[process::processes]

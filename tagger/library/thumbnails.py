@@ -88,8 +88,7 @@ class Thumbnails:
         self._shelf = Shelf(folder, most_bytes)
         numbers = {ThumbnailSize.SMALL: processes, ThumbnailSize.LARGE: 1}
         self._pools = {
-            size: Pool(Setup(roots, limits, Whole(size.value), waited_for=True), number)
-            for size, number in numbers.items()
+            size: Pool(Setup(roots, limits, Whole(size.value)), number) for size, number in numbers.items()
         }
         self._under_way = _UnderWay()
         self._failures = _Failures()

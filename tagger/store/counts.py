@@ -29,7 +29,7 @@ _TALLIES = 7_461_677
 
 @contextmanager
 def kept_up(connection: Connection, image_ids: Sequence[int]) -> Iterator[None]:
-    """Keep the tallies right over a change to these images (a few hundred at most), and only these.
+    """Keep the tallies right over a change to these images (some hundreds), and only these.
 
     Images that the block deletes count as gone.
     """

@@ -474,4 +474,5 @@ def _claim(
 
 _TAKE = """
     UPDATE taggings SET lease_id = {mark}, attempts = attempts + 1
-    WHERE model_id = {mark} AND image_id {among}"""
+    WHERE model_id + 0 = {mark} AND image_id {among}"""
+"""By images alone, and not through all that a model has, whatever PostgreSQL believes of a young table."""

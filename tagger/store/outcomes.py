@@ -136,8 +136,10 @@ def record(
     touched = {*before, *moved.values(), *copies} - fresh.keys()
     with counts.kept_up(connection, sorted(touched)):
         _add_scores(connection, model_id, scores)
-        _place(connection, group, contents.ids, moved)
-        _finish(connection, model_id, group, contents.ids, moved, provenance)
+        # What came of a moved image's old place is of no account, if that was in the group too.
+        told = [outcome for outcome in group if outcome.image_id not in moved.values()]
+        _place(connection, told, contents.ids, moved)
+        _finish(connection, model_id, told, contents.ids, moved, provenance)
     counts.add_new(connection, model_id, list(fresh.values()))
     runs.advance(connection, _gains(group, before))
     return Recorded(frozenset(outcome.image_id for outcome in group), len(moved))
@@ -177,7 +179,7 @@ _STILL_OURS = """
     SELECT g.image_id, g.run_id, i.uri, i.content_id, i.vanished_at IS NOT NULL,
            EXISTS (SELECT 1 FROM verdicts v WHERE v.image_id = i.id)
     FROM taggings g JOIN images i ON i.id = g.image_id
-    WHERE g.image_id {among} AND g.model_id = {mark} AND g.lease_id = {mark}"""
+    WHERE g.image_id {among} AND g.model_id + 0 = {mark} AND g.lease_id = {mark}"""
 """What carries a lease has no outcome: they are never written but together."""
 
 

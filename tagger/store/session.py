@@ -174,12 +174,12 @@ class Inquiry:
     def _connect(self) -> Any:
         """No transaction is begun by either driver; PostgreSQL is kept from plans that read whole tables."""
         pooled = self._database.engine.raw_connection()
+        connection: Any = pooled.dbapi_connection
         pooled.detach()  # it is as no other is, and goes to nobody else
         if not self._database.is_sqlite:
-            driver: Any = pooled.dbapi_connection
-            driver.autocommit = True
-            driver.execute("SET enable_seqscan = off")
-        return pooled
+            connection.autocommit = True
+            connection.execute("SET enable_seqscan = off")
+        return connection
 
     def close(self) -> None:
         """Let the connection go."""

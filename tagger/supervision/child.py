@@ -64,7 +64,7 @@ def main() -> None:
     work = _Work(connection, setup, slot)
     prepare(setup.roots)  # before anything is measured: what it brings along is no image's fault
     _confine(setup.limits)
-    if not setup.waited_for:
+    if setup.gives_way:
         give_way()
     before = _Belongings.now()
     with suppress(EOFError, ConnectionError):

@@ -32,8 +32,8 @@ class Setup:
     limits: Limits
     preprocessing: Preprocessing | Whole
     follow_links: bool = False
-    waited_for: bool = False
-    """By a person, so that loading gives way to nothing."""
+    gives_way: bool = False
+    """To whatever else wants a core; see :mod:`tagger.priority`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,9 @@ def test_who_waits_meanwhile_is_answered_by_one_question(
     known.close()
 
 
-def test_a_connection_that_breaks_is_made_anew(postgresql: Database) -> None:
+def test_a_connection_that_breaks_is_made_anew_without_a_word(
+    postgresql: Database, caplog: pytest.LogCaptureFixture
+) -> None:
     shelf = _shelf(postgresql)
     shelf.tag(rex=DOG)
     known = KnownContents(shelf.database, shelf.model.id)
@@ -106,7 +108,9 @@ def test_a_connection_that_breaks_is_made_anew(postgresql: Database) -> None:
             )
         )
     assert known([_digest("rex")]) == [OutcomeKind.OK]
+    assert known([_digest("rex")]) == [OutcomeKind.OK]
     known.close()
+    assert not caplog.records
 
 
 def test_a_fault_reaches_who_asked_and_spoils_nothing(sqlite: Database) -> None:

@@ -323,6 +323,27 @@ def test_a_move_is_known_before_the_old_place_is_missed(shelf: Shelf) -> None:
     assert shelf.rows("SELECT image_id, uri FROM image_status") == [(old, f"{ROOT}/new/a.jpg")]
 
 
+@pytest.mark.parametrize("first", ["old", "new"])
+def test_what_came_of_the_old_place_of_a_moved_image_is_of_no_account(shelf: Shelf, first: str) -> None:
+    """It was wanted again meanwhile, and missed in the same group."""
+    shelf.tag(a=DOG)
+    ((old,),) = shelf.rows("SELECT image_id FROM image_status")
+    with shelf.database.writing() as connection:
+        ledger.want_again(connection, [old])
+    shelf.scan("new/a.jpg", under=(f"{ROOT}/new",))
+    lease = shelf.lease()
+    (new,) = (ref.image_id for ref in shelf.claim(lease) if ref.image_id != old)
+    gone = Outcome(old, OutcomeKind.MISSING, "no longer there")
+    group = [outcome(new, "a", DOG), gone]
+    with shelf.database.writing() as connection:
+        told = group if first == "new" else group[::-1]
+        outcomes.record(connection, shelf.model.id, lease, told, HERE, lambda old, new: True)
+    assert shelf.rows("SELECT image_id, uri, outcome FROM image_status") == [(old, f"{ROOT}/new/a.jpg", "ok")]
+    assert shelf.rows("SELECT COUNT(*) FROM image_info WHERE vanished_at IS NOT NULL") == [(0,)]
+    assert shelf.effective("new/a") == DOG
+    assert shelf.counts() == shelf.counted()
+
+
 def test_promotion_waits_for_the_last_image(shelf: Shelf) -> None:
     shelf.tag(a=DOG)
     with shelf.database.writing() as connection:

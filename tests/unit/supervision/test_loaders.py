@@ -122,11 +122,11 @@ def test_a_whole_picture_comes_in_its_own_shape(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody is nicer")
-@pytest.mark.parametrize(("waited_for", "nicer"), [(False, NICER), (True, 0)])
-def test_loading_gives_way_unless_somebody_waits_for_it(tmp_path: Path, waited_for: bool, nicer: int) -> None:
+@pytest.mark.parametrize(("gives_way", "nicer"), [(True, NICER), (False, 0)])
+def test_loading_gives_way_if_it_is_to(tmp_path: Path, gives_way: bool, nicer: int) -> None:
     (photo,) = distinct_jpegs(tmp_path, 1, (300, 200))
     roots, others = Roots().adding([tmp_path]), set(psutil.Process().children())
-    setup = Setup(roots, Limits(), PREPROCESSING, waited_for=waited_for)
+    setup = Setup(roots, Limits(), PREPROCESSING, gives_way=gives_way)
     with Loaders(setup, 1, lambda ref: None) as loaders:
         assert isinstance(loaders.load(ImageRef(1, roots.uri_of(photo)), _wanted), LoadedImage)
         (child,) = set(psutil.Process().children()) - others
