@@ -38,13 +38,18 @@ def settings_of(context: typer.Context, db: str | None, **overrides: object) -> 
     """The settings: the environment's, with the command line's over them."""
     from tagger.settings import load_settings
 
-    outer = context.find_object(Globals) or Globals()
-    settings = load_settings(database_url=db or outer.db, **overrides)
+    settings = load_settings(database_url=named_database(context, db), **overrides)
     if settings.own_models.is_dir():  # else nothing need be imported
         from tagger.library import versions
 
         versions.adopt_own(settings.own_models)
     return settings
+
+
+def named_database(context: typer.Context, db: str | None) -> str | None:
+    """What ``--db`` says, behind the command or before it; None if it is not there."""
+    outer = context.find_object(Globals) or Globals()
+    return db or outer.db
 
 
 def roots_of(settings: Settings) -> Roots:

@@ -22,7 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from tagger.cli.options import DbOption, JsonOption, open_library, roots_of, settings_of
+from tagger.cli.options import DbOption, JsonOption, named_database, open_library, roots_of, settings_of
 from tagger.cli.output import (
     common_folder,
     confidence,
@@ -107,7 +107,8 @@ def tag(
     else:
         _print_photos(photos)
         _print_summary(report)
-        where = f" --db {db}" if db and "://" not in db else ""  # a URL may hold a password
+        named = named_database(context, db)
+        where = f" --db {named}" if named and "://" not in named else ""  # a URL may hold a password
         out.print(
             f"Database: {place}. Try `tagger tags{where}`, `tagger search dog{where}`.",
             style="dim",

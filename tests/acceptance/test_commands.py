@@ -43,6 +43,16 @@ def test_search_knows_other_words_and_exits_like_grep(tagger: Tagger, photos: Pa
     assert "did you mean" in tagger("search", "dogg", code=1)
 
 
+def test_the_hint_at_the_end_names_the_database_wherever_that_was_named(
+    tagger: Tagger, photos: Path, tmp_path: Path
+) -> None:
+    db = tmp_path / "other.db"
+    before = tagger("--db", db, "tag", photos / "trip" / "domestic_dog.jpg")
+    behind = tagger("tag", photos / "trip" / "domestic_dog.jpg", "--db", db)
+    for said in (before, behind):
+        assert f"tagger tags --db {db}" in " ".join(said.split())
+
+
 def test_a_search_is_an_expression(tagger: Tagger, photos: Path) -> None:
     tagger("tag", photos)
 

@@ -136,7 +136,8 @@ def test_what_people_confirmed_is_learned(tagger: Tagger, shapes: Path) -> None:
             rows.writerow([str(shapes / "disc" / f"{seed}.png"), "bar", "reject"])
         rows.writerow([str(shapes / "bar" / "11.png"), "disc", "reject"])
     tagger("confirm", "--csv", tagger.folder / "said.csv", "--new")
-    trained = tagger.json("train", "--verdicts", "--name", "mine", *LENET, "--epochs", "3")
+    # Names of their own in each test, since all share one cache, and one process at a time learns a name.
+    trained = tagger.json("train", "--verdicts", "--name", "confirmed", *LENET, "--epochs", "3")
     assert trained["learned"] + trained["held_out"] == 30
     assert [label["label"] for label in trained["labels"]] == list(SHAPES)
     some = ("--verdicts", "--tag", "disc", "--tag", "bar", "--multi-label", "--name", "several")
