@@ -1,4 +1,4 @@
-"""Who gives way on busy cores: what loads and computes, to what feeds it and writes down what came of it."""
+"""Who gives way on busy cores: what computes, to what feeds it and writes down what came of it."""
 
 from __future__ import annotations
 

@@ -323,7 +323,6 @@ class Workshop:
             limits=self._equipment.limits,
             preprocessing=self._choice.spec.preprocessing,
             follow_links=self._equipment.follow_links,
-            gives_way=self._equipment.engine != "eager",  # which computes at the priority of all else
         )
         return Loaders(setup, self._equipment.threads, self._note_death, meter=self._equipment.meter)
 

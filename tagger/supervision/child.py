@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tagger.loading import NOT_ENOUGH_MEMORY, PillowLoader, handed_over
-from tagger.priority import give_way
 from tagger.sources import prepare, read
 from tagger.supervision.messages import (
     FREE,
@@ -64,8 +63,6 @@ def main() -> None:
     work = _Work(connection, setup, slot)
     prepare(setup.roots)  # before anything is measured: what it brings along is no image's fault
     _confine(setup.limits)
-    if setup.gives_way:
-        give_way()
     before = _Belongings.now()
     with suppress(EOFError, ConnectionError):
         connection.send(Ready())

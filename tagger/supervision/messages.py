@@ -32,8 +32,6 @@ class Setup:
     limits: Limits
     preprocessing: Preprocessing | Whole
     follow_links: bool = False
-    gives_way: bool = False
-    """To whatever else wants a core; see :mod:`tagger.priority`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ from PIL import Image
 
 from tagger.errors import LoadingError
 from tagger.loading import PillowLoader
-from tagger.priority import NICER
 from tagger.sources import Roots, read
 from tagger.supervision import AbandonedError, Loaders, Setup, process
 from tagger.supervision.process import Clock, OverdueError
@@ -119,18 +118,6 @@ def test_a_whole_picture_comes_in_its_own_shape(tmp_path: Path) -> None:
             assert isinstance(there, LoadedImage) and isinstance(here, LoadedImage)
             assert there.pixels.shape == here.pixels.shape
             assert np.array_equal(there.pixels, here.pixels)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody is nicer")
-@pytest.mark.parametrize(("gives_way", "nicer"), [(True, NICER), (False, 0)])
-def test_loading_gives_way_if_it_is_to(tmp_path: Path, gives_way: bool, nicer: int) -> None:
-    (photo,) = distinct_jpegs(tmp_path, 1, (300, 200))
-    roots, others = Roots().adding([tmp_path]), set(psutil.Process().children())
-    setup = Setup(roots, Limits(), PREPROCESSING, gives_way=gives_way)
-    with Loaders(setup, 1, lambda ref: None) as loaders:
-        assert isinstance(loaders.load(ImageRef(1, roots.uri_of(photo)), _wanted), LoadedImage)
-        (child,) = set(psutil.Process().children()) - others
-        assert child.nice() == min(19, psutil.Process().nice() + nicer)
 
 
 def test_a_fault_of_the_file_is_told_as_without(tmp_path: Path) -> None:
