@@ -9,7 +9,7 @@ from contextlib import suppress
 
 NICER = 10
 """By how much, in the system's own measure (nice(2)): a thread that is ten lower gets a tenth of a core that
-two want. Half of it leaves the writer of outcomes to wait for a third as long again."""
+two want. With five the transactions of a run took a quarter longer."""
 
 
 def give_way() -> None:
