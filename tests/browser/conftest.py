@@ -12,6 +12,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from playwright.sync_api import (
     ConsoleMessage,
     Dialog,
     Page,
+    Request,
     WebError,
     expect,
     sync_playwright,
@@ -334,6 +336,7 @@ class Visitor:
     asked: list[str] = field(default_factory=list)
     expects: list[str] = field(default_factory=lambda: ["htmx:(sendAbort|afterRequest)"])
     complaints: list[str] = field(default_factory=list)
+    _unanswered: set[Request] = field(default_factory=set)
     _contexts: set[BrowserContext] = field(default_factory=set)
 
     def blank(self, **options: Any) -> Page:
@@ -353,7 +356,14 @@ class Visitor:
 
     @cached_property
     def _ears(self) -> dict[Any, Callable[..., None]]:
-        return {"console": self._hear, "weberror": self._regret, "dialog": self._answer}
+        return {
+            "console": self._hear,
+            "weberror": self._regret,
+            "dialog": self._answer,
+            "request": self._await,
+            "requestfinished": self._have,
+            "requestfailed": self._have,
+        }
 
     @contextmanager
     def question(self, page: Page, asked: str) -> Iterator[None]:
@@ -377,6 +387,20 @@ class Visitor:
         else:
             dialog.dismiss()
 
+    def _await(self, request: Request) -> None:
+        if request.method == "POST":
+            self._unanswered.add(request)
+
+    def _have(self, request: Request) -> None:
+        self._unanswered.discard(request)
+
+    def _hear_out(self) -> None:
+        """What was said last is not to reach the library of whoever comes next."""
+        end = time.monotonic() + PATIENCE_MS / 1000
+        while self._unanswered and time.monotonic() < end:
+            next(iter(self._unanswered)).frame.page.wait_for_timeout(20)
+        assert not self._unanswered, f"no answer came to {[each.url for each in self._unanswered]}"
+
     def _forget(self, context: BrowserContext) -> None:
         """Leave nothing to whoever comes next but what the browser has read."""
         for event, listener in self._ears.items() if context in self._contexts else ():
@@ -388,6 +412,7 @@ class Visitor:
         context.clear_cookies()
 
     def leave(self) -> None:
+        self._hear_out()
         for context in self._contexts - {self.usual}:
             context.close()
         self._forget(self.usual)
