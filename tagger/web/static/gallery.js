@@ -21,6 +21,7 @@ class Gallery {
     this.tiles = [];
     this.ids = [];
     this.known = new Set();
+    this.above = 0; // rows above the window
     this.live = new Map(); // by place
     this.selected = new Set(); // ids
     this.said = new Map(); // id: verdict, of this visit
@@ -93,7 +94,8 @@ class Gallery {
     const width = this.grid.clientWidth;
     if (!width) return;
     const columns = Math.max(3, Math.floor((width + GAP) / ((SMALL.matches ? 110 : 180) + GAP)));
-    const above = -this.grid.getBoundingClientRect().top / this.row; // in rows as they were
+    // In rows as they were, before smaller tiles made the page so short that the browser moved it.
+    const above = this.above;
     const first = Math.floor(above) * this.columns;
     this.row = (width - GAP * (columns - 1)) / columns + GAP;
     if (columns === this.columns && width === this.width) return this.render();
@@ -112,7 +114,7 @@ class Gallery {
 
   render() {
     const rows = Math.ceil(this.tiles.length / this.columns);
-    const above = -this.grid.getBoundingClientRect().top / this.row;
+    const above = this.above = -this.grid.getBoundingClientRect().top / this.row;
     const first = Math.max(0, Math.min(rows - 1, Math.floor(above) - SPARE_ROWS));
     const last = Math.max(first, Math.min(rows - 1, Math.ceil(above + innerHeight / this.row) + SPARE_ROWS));
     this.grid.style.paddingBlockStart = `${first * this.row}px`;
