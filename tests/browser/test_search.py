@@ -113,6 +113,7 @@ def test_the_page_is_alive_after_going_back(visit: Visit) -> None:
         expect(page).to_have_url(re.compile(f"q={word}"))
     page.go_back()
     expect(tiles(page)).to_have_count(1)
+    expect(tiles(page)).to_have_attribute("aria-posinset", "1")  # it was loaded anew, and its script runs
     page.get_by_role("button", name="Keys").click()
     expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
     page.keyboard.press("Escape")
