@@ -35,9 +35,13 @@ def main() -> None:
     with _instrumented(arguments.engine):
         from tests.fuzz.watched import Watched
     watched = Watched(BlackBox(arguments.scratch / "blackbox"), arguments.findings)
-    feed = _reporting(watched.feed, lambda: _report(arguments.scratch, watched.counts, watched.slowest))
+
+    def report() -> None:
+        _report(arguments.scratch, watched.counts, watched.slowest)
+
     drive = _by_coverage if arguments.engine == "atheris" else _by_mutations
-    drive(feed, arguments)
+    drive(_reporting(watched.feed, report), arguments)
+    report()  # of what came after the last; libFuzzer ends the process by itself
 
 
 def default_engine() -> str:

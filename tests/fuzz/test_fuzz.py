@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from argparse import Namespace
@@ -33,10 +32,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_short_run_finds_nothing_and_says_what_it_did(tmp_path: Path) -> None:
     done = run("--seconds=2", "--processes=1", "--engine=mutations", f"--findings={tmp_path}")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "deaths      none" in done.stdout
-    assert re.search(r"^formats +\w+ \d+", done.stdout, re.MULTILINE), (
-        done.stdout
-    )  # which ones: as far as it came
+    assert "deaths      none" in done.stdout and "JPEG" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
