@@ -365,9 +365,15 @@ class Visitor:
             "requestfailed": self._have,
         }
 
+    def answers(self, page: Page, asked: str, answer: str) -> None:
+        """The page itself asks this, and is answered by the button of that name."""
+        question = page.get_by_role("alertdialog", name=asked)
+        question.get_by_role("button", name=answer, exact=True).click()
+        expect(question).to_be_hidden()
+
     @contextmanager
     def question(self, page: Page, asked: str) -> Iterator[None]:
-        """Something is asked within, and what is asked is this."""
+        """The browser asks something within, and what is asked is this."""
         with page.expect_event("dialog") as dialog:
             yield
         self.asked.remove(dialog.value.message)

@@ -100,6 +100,12 @@ def _retried(page: Page, server: Server) -> None:
     expect(page.get_by_role("progressbar")).to_be_attached()
 
 
+def _asked(page: Page, server: Server) -> None:
+    _models(page, server)
+    page.get_by_role("button", name="Promote").click()
+    expect(page.get_by_role("alertdialog")).to_be_visible()
+
+
 def _models(page: Page, server: Server) -> None:
     page.goto(f"{server.url}/models")
 
@@ -130,6 +136,7 @@ PAGES: dict[str, Arrive] = {
     "run": _run,
     "retried": _retried,
     "models": _models,
+    "asked": _asked,
     "diff": _diff,
     "error": _error,
 }

@@ -24,7 +24,6 @@ def test_versions_are_compared_promoted_and_rolled_back(
     versions = page.get_by_role("region", name="Versions of imagenet")
     expect(versions.get_by_role("row")).to_have_count(3)
     versions.get_by_role("link", name="Compare").click()
-    page.wait_for_load_state()  # only then does anything ask before it is done
     figures = page.get_by_role("list", name="In short")
     expect(figures).to_contain_text("photos that both have seen")
     gained = page.get_by_role("region", name="Gained")
@@ -33,22 +32,19 @@ def test_versions_are_compared_promoted_and_rolled_back(
     expect(page.get_by_role("region", name="Lost").get_by_role("listitem").first).to_contain_text("dog")
     expect(page.get_by_role("region", name="By tag").get_by_role("row").nth(1)).to_be_visible()
     promote = page.get_by_role("button", name="Promote")
-    visitor.accepts = False
-    with visitor.question(page, "from now on?"):
-        promote.click()
+    promote.click()
+    visitor.answers(page, "from now on?", "No")
     assert live(server) == "efficientnet-lite0"
-    visitor.accepts = True
-    with visitor.question(page, "from now on?"):
-        promote.click()
+    promote.click()
+    visitor.answers(page, "from now on?", "Promote")
     expect(page).to_have_url(f"{server.url}/models")
     assert live(server) == "efficientnet-lite1"
     page.get_by_label("Search photos").fill("dog")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("No photo is found")
     page.get_by_role("link", name="Models").click()
-    page.wait_for_load_state()
-    with visitor.question(page, "efficientnet-lite0"):
-        versions.get_by_role("button", name="Roll back to efficientnet-lite0").click()
+    versions.get_by_role("button", name="Roll back to efficientnet-lite0").click()
+    visitor.answers(page, "again?", "Roll back")
     expect(versions.get_by_role("button", name="Promote")).to_be_visible()
     assert live(server) == "efficientnet-lite0"
     page.goto(f"{server.url}/?q=dog")
@@ -62,7 +58,7 @@ def test_what_cannot_be_promoted_yet_says_why(visit: Visit, visitor: Visitor, se
         )
     page = visit("/models")
     visitor.expects.append("status of 409")
-    with visitor.question(page, "from now on?"):
-        page.get_by_role("button", name="Promote").click()
+    page.get_by_role("button", name="Promote").click()
+    visitor.answers(page, "from now on?", "Promote")
     expect(page.get_by_role("alert")).to_contain_text("1 image")
     assert live(server) == "efficientnet-lite0"

@@ -64,13 +64,11 @@ def test_all_that_failed_is_tried_again_and_called_off(
     page = visit("/runs/1")
     page.get_by_role("button", name="Retry").click()
     expect(page.get_by_role("list", name="How far it is")).to_contain_text("0 of 1 done")
-    visitor.accepts = False
-    with visitor.question(page, "Want no more what is left of run 2?"):
-        page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Cancel").click()
+    visitor.answers(page, "Want no more what is left of run 2?", "No")
     expect(page.get_by_role("list", name="How far it is")).to_contain_text("running")
-    visitor.accepts = True
-    with visitor.question(page, "Want no more"):
-        page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Cancel").click()
+    visitor.answers(page, "Want no more what is left of run 2?", "Cancel run 2")
     expect(page.get_by_role("list", name="How far it is")).to_contain_text("cancelled")
     assert server.library.rows("SELECT state FROM runs WHERE id = 2") == [("cancelled",)]
 

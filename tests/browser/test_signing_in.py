@@ -78,6 +78,23 @@ def test_without_a_script_one_searches_opens_and_confirms(visit: Visit, server: 
     expect(page.get_by_role("listitem", name="our rex, confirmed")).to_be_visible()
 
 
+def test_without_a_script_a_run_is_called_off_after_a_question(
+    visit: Visit, visitor: Visitor, server: Server
+) -> None:
+    page = visit("/runs/1", java_script_enabled=False)
+    page.get_by_role("button", name="Retry").click()
+    page.get_by_role("button", name="Cancel").click()
+    visitor.answers(page, "Want no more what is left of run 2?", "No")
+    page.get_by_role("button", name="Cancel").click()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("alertdialog")).to_be_hidden()
+    expect(page.get_by_role("list", name="How far it is")).to_contain_text("running")
+    page.get_by_role("button", name="Cancel").click()
+    visitor.answers(page, "Want no more what is left of run 2?", "Cancel run 2")
+    expect(page.get_by_role("list", name="How far it is")).to_contain_text("cancelled")
+    assert server.library.rows("SELECT state FROM runs WHERE id = 2") == [("cancelled",)]
+
+
 def test_without_a_script_there_is_a_link_to_the_next_photos(visitor: Visitor, large: Server) -> None:
     visitor.expects.append("/photos/.*/small")
     page = visitor.page(large.url, java_script_enabled=False)

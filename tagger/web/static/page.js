@@ -6,15 +6,6 @@ import { toast } from "./toast.js";
 
 const isTyping = (target) => target.closest?.("input:not([type=checkbox]):not([type=range]), select, textarea");
 
-function switchTheme() {
-  const root = document.documentElement;
-  const isDark = root.dataset.theme
-    ? root.dataset.theme === "dark"
-    : matchMedia("(prefers-color-scheme: dark)").matches;
-  root.dataset.theme = isDark ? "light" : "dark";
-  localStorage.setItem("theme", root.dataset.theme);
-}
-
 function keys(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
   const help = document.getElementById("help");
@@ -42,13 +33,7 @@ async function complain(event) {
   toast(said, true);
 }
 
-document.getElementById("theme").addEventListener("click", switchTheme);
-document.getElementById("help-button").addEventListener("click", () => document.getElementById("help").showModal());
 document.addEventListener("keydown", keys);
-document.addEventListener("submit", (event) => {
-  const question = event.target.dataset.ask;
-  if (question && !confirm(question)) event.preventDefault();
-});
 document.addEventListener("input", (event) => {
   if (event.target.id === "least") {
     document.getElementById("least-shown").value = Number(event.target.value).toFixed(2);
