@@ -22,21 +22,24 @@ endif
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-$(VENV)/installed: pyproject.toml
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Tagger needs Python 3.11 or newer; this is `$(PYTHON) --version`. Try: make PYTHON=python3.12 ..."; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV); PyTorch is large, this takes a few minutes the first time."
+
+$(VENV)/installed: pyproject.toml | $(BIN)/python
 	@$(INSTALL) -e .
 	@touch $@
 
-$(VENV)/installed-tests: $(VENV)/installed
+# All at once: in two steps, everything would be resolved twice.
+$(VENV)/installed-tests: pyproject.toml | $(BIN)/python
 	@$(INSTALL) -e '.[test]'
-	@touch $@
+	@touch $(VENV)/installed $@
 
-$(VENV)/installed-bench: $(VENV)/installed
+$(VENV)/installed-bench: pyproject.toml | $(BIN)/python
 	@$(INSTALL) -e '.[test,bench]'
-	@touch $@
+	@touch $(VENV)/installed $(VENV)/installed-tests $@
 
 install: $(VENV)/installed ## Install Tagger into .venv
 

@@ -191,4 +191,5 @@ def test_light_and_dark_stay(visit: Visit) -> None:
     page.reload()
     assert page.evaluate(background) == chosen
     page.get_by_role("link", name="Runs").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Runs")
     assert page.evaluate(background) == chosen
