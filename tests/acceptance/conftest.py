@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from sqlalchemy import text
 
 from tagger.store.session import Database, open_database
@@ -56,24 +57,20 @@ class Tagger:
         return rows
 
 
-@pytest.fixture
-def tagger(tmp_path: Path, engine_cache: Path) -> Tagger:
+def _tagger(folder: Path, engine_cache: Path) -> Tagger:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TAGGER_")}
-    home = tmp_path / "home"
+    home = folder / "home"
     home.mkdir()
     env = kept | {
-        "TAGGER_DATABASE_URL": str(tmp_path / "tagger.db"),
+        "TAGGER_DATABASE_URL": str(folder / "tagger.db"),
         "TAGGER_CACHE_DIR": str(engine_cache),
         "HOME": str(home),
         "PYTHONWARNINGS": "error",
     }
-    return Tagger(env, tmp_path)
+    return Tagger(env, folder)
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """A folder with some of the example photos, and things that are none."""
-    folder = tmp_path / "photos"
+def _lay_out(folder: Path) -> Path:
     (folder / "trip" / "@eaDir").mkdir(parents=True)
     for name in ("domestic_dog.jpg", "ocelot.jpg", "denali.webp", "vehicle.jpg", "prairie_falcon.jpg"):
         shutil.copy2(EXAMPLES / name, folder / "trip" / name)
@@ -83,6 +80,35 @@ def photos(tmp_path: Path) -> Path:
     (folder / "broken.jpg").write_bytes((EXAMPLES / "ocelot.jpg").read_bytes()[:300])
     (folder / "note.unknown").write_text("no image")
     return folder
+
+
+@pytest.fixture
+def tagger(tmp_path: Path, engine_cache: Path) -> Tagger:
+    return _tagger(tmp_path, engine_cache)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder with some of the example photos, and things that are none."""
+    return _lay_out(tmp_path / "photos")
+
+
+@pytest.fixture(scope="session")
+def _tagged(common: Path, engine_cache: Path) -> Path:
+    """Such a folder, and a database with its tags, made once for all processes of a test run."""
+    folder = common / "tagged"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            _tagger(folder, engine_cache)("tag", _lay_out(folder / "photos"))
+    return folder
+
+
+@pytest.fixture
+def tagged(tagger: Tagger, _tagged: Path) -> Path:
+    """Such a folder, whose photos are tagged already; it stays as it is, for other tests have the same."""
+    shutil.copy(_tagged / "tagger.db", tagger.folder)
+    return _tagged / "photos"
 
 
 @pytest.fixture(scope="session")

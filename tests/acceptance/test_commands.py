@@ -32,11 +32,10 @@ def test_every_command_is_in_the_readme_and_all_in_it_are_commands() -> None:
     assert {name for name in there if f"tagger {name}" not in readme} == set()
 
 
-def test_search_knows_other_words_and_exits_like_grep(tagger: Tagger, photos: Path) -> None:
-    tagger("tag", photos)
+def test_search_knows_other_words_and_exits_like_grep(tagger: Tagger, tagged: Path) -> None:
     assert "domestic_dog.jpg" in tagger("search", "puppy")
     assert "vehicle.jpg" in tagger("search", "vehicle") + tagger("search", "automobile")
-    assert tagger("search", "dog", "--paths") == f"{photos / 'trip' / 'domestic_dog.jpg'}\n"
+    assert tagger("search", "dog", "--paths") == f"{tagged / 'trip' / 'domestic_dog.jpg'}\n"
     (hit,) = tagger.json("search", "dogs", "--min", "0.5")
     assert hit["tag"] == "dog" and hit["confidence"] >= 0.5
     assert tagger("search", "golden", "retriever", code=1)
@@ -53,8 +52,7 @@ def test_the_hint_at_the_end_names_the_database_wherever_that_was_named(
         assert f"tagger tags --db {db}" in " ".join(said.split())
 
 
-def test_a_search_is_an_expression(tagger: Tagger, photos: Path) -> None:
-    tagger("tag", photos)
+def test_a_search_is_an_expression(tagger: Tagger, tagged: Path) -> None:
 
     def found(expression: str, *more: str) -> set[str]:
         return {hit["uri"].rpartition("/")[2] for hit in tagger.json("search", expression, *more)}
@@ -83,8 +81,7 @@ def test_a_search_is_an_expression(tagger: Tagger, photos: Path) -> None:
     assert any(line.endswith("denali.webp,,1.0,,") for line in lines)
 
 
-def test_a_search_for_several_tags_and_without_some(tagger: Tagger, photos: Path) -> None:
-    tagger("tag", photos)
+def test_a_search_for_several_tags_and_without_some(tagger: Tagger, tagged: Path) -> None:
     dogs = {hit["uri"] for hit in tagger.json("search", "dog")}
     assert {hit["uri"] for hit in tagger.json("search", "dog", "animal")} == dogs
     others = {hit["uri"] for hit in tagger.json("search", "animal", "--not", "puppy")}
@@ -95,9 +92,8 @@ def test_a_search_for_several_tags_and_without_some(tagger: Tagger, photos: Path
     assert "did you mean" in tagger("search", "animal", "--not", "dogg", code=1)
 
 
-def test_show_tags_and_status(tagger: Tagger, photos: Path) -> None:
-    tagger("tag", photos)
-    out = tagger("show", photos / "trip" / "domestic_dog.jpg")
+def test_show_tags_and_status(tagger: Tagger, tagged: Path) -> None:
+    out = tagger("show", tagged / "trip" / "domestic_dog.jpg")
     assert "dog" in out and "JPEG" in out
     shown = tagger.json("show", "domestic_dog.jpg")
     assert len(shown["labels"]) >= 5 and shown["width"] > shown["height"] > 100
@@ -113,15 +109,14 @@ def test_show_tags_and_status(tagger: Tagger, photos: Path) -> None:
     assert "corrupt" in tagger("status")
 
 
-def test_forget_leaves_no_trace(tagger: Tagger, photos: Path) -> None:
-    tagger("tag", photos)
-    assert tagger.json("forget", photos / "trip", "--yes") == {"forgotten": 5}
+def test_forget_leaves_no_trace(tagger: Tagger, tagged: Path) -> None:
+    assert tagger.json("forget", tagged / "trip", "--yes") == {"forgotten": 5}
     assert {row[0].rsplit("/", 1)[1] for row in tagger.rows("SELECT uri FROM image_info")} == {
         "broken.jpg",
         "note.unknown",
     }
     assert tagger.json("tags") == []
-    assert "nothing is known" in tagger("forget", photos / "trip", code=1)
+    assert "nothing is known" in tagger("forget", tagged / "trip", code=1)
 
 
 def test_a_link_is_shown_and_forgotten_itself(tagger: Tagger, tmp_path: Path, photos: Path) -> None:
@@ -172,15 +167,14 @@ def test_models_lists_what_there_is(tagger: Tagger, photos: Path) -> None:
     )
 
 
-def test_another_model_tags_beside_and_is_promoted(tagger: Tagger, photos: Path) -> None:
-    tagger("tag", photos)
+def test_another_model_tags_beside_and_is_promoted(tagger: Tagger, tagged: Path) -> None:
     before = tagger.rows("SELECT * FROM effective_tags ORDER BY image_id, tag")
-    report = tagger.json("tag", photos, "--model", "efficientnet-lite1")
+    report = tagger.json("tag", tagged, "--model", "efficientnet-lite1")
     assert not report["live"] and report["tagged"] == 7
     assert tagger.rows("SELECT * FROM effective_tags ORDER BY image_id, tag") == before
     tagger("models", "promote", report["model"])
     assert tagger.rows("SELECT DISTINCT model FROM effective_tags") == [(report["model"],)]
-    assert tagger.json("tag", photos)["model"] == report["model"], "the live model is the default"
+    assert tagger.json("tag", tagged)["model"] == report["model"], "the live model is the default"
 
 
 def test_the_doctor_finds_what_is_wrong_and_how_to_mend_it(tagger: Tagger) -> None:
@@ -222,10 +216,9 @@ def test_a_damaged_database_is_named_as_such(tagger: Tagger, command: tuple[str,
     assert "no SQLite database, or a damaged one" in out and "Traceback" not in out
 
 
-def test_forgetting_must_be_meant(tagger: Tagger, photos: Path) -> None:
-    tagger("tag", photos)
-    assert "7 photos would be forgotten: say --yes" in tagger("forget", photos, code=2)
-    assert tagger("forget", photos, "--json", code=2)
+def test_forgetting_must_be_meant(tagger: Tagger, tagged: Path) -> None:
+    assert "7 photos would be forgotten: say --yes" in tagger("forget", tagged, code=2)
+    assert tagger("forget", tagged, "--json", code=2)
     with sqlite3.connect(tagger.folder / "tagger.db") as connection:
         connection.execute(
             "INSERT INTO verdicts (image_id, tag_id, verdict, decided_at) "
@@ -233,8 +226,8 @@ def test_forgetting_must_be_meant(tagger: Tagger, photos: Path) -> None:
             "WHERE i.uri LIKE '%ocelot.jpg' AND t.name = 'cat'"
         )
     connection.close()
-    assert "7 photos and 1 verdict of people" in tagger("forget", photos, code=2)
-    assert tagger.json("forget", photos, "--yes") == {"forgotten": 7}
+    assert "7 photos and 1 verdict of people" in tagger("forget", tagged, code=2)
+    assert tagger.json("forget", tagged, "--yes") == {"forgotten": 7}
 
 
 def test_settings_that_cannot_be_used_are_named(tagger: Tagger) -> None:
@@ -244,11 +237,10 @@ def test_settings_that_cannot_be_used_are_named(tagger: Tagger) -> None:
 
 
 def test_both_databases_hold_the_same_library(
-    tagger: Tagger, photos: Path, postgresql: Database, rows: Ask
+    tagger: Tagger, tagged: Path, postgresql: Database, rows: Ask
 ) -> None:
     server = postgresql.engine.url.render_as_string(hide_password=False)
-    tagger("tag", photos)
-    tagger("tag", photos, "--db", server)
+    tagger("tag", tagged, "--db", server)
     file = str(tagger.folder / "tagger.db")
     queries = {
         "effective_tags": ("uri, tag, source, model", "confidence"),
@@ -266,8 +258,7 @@ def test_both_databases_hold_the_same_library(
         assert all(abs(a[-1] - b[-1]) < 1e-4 for a, b in zip(here, there, strict=True)), view
 
 
-def test_json_is_json_and_nothing_else(tagger: Tagger, photos: Path) -> None:
-    tagger("tag", photos, "--no-progress")
+def test_json_is_json_and_nothing_else(tagger: Tagger, tagged: Path) -> None:
     for arguments in (("tags",), ("status",), ("models",), ("show", "ocelot.jpg"), ("search", "animal")):
         json.loads(tagger(*arguments, "--json"))
 

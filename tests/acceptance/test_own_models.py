@@ -31,13 +31,12 @@ def _add(tagger: Tagger, weights: Path, labels: Path, *more: str, name: str = "m
 
 
 def test_it_tags_beside_imagenet_and_not_instead(
-    tagger: Tagger, photos: Path, given: tuple[Path, Path]
+    tagger: Tagger, tagged: Path, given: tuple[Path, Path]
 ) -> None:
-    tagger("tag", photos)
     before = tagger.json("tags")
     assert "mine knows 6 labels" in _add(tagger, *given)
     assert any(row["name"] == "mine" and row["here"] for row in tagger.json("models")["models"])
-    report = tagger.json("tag", photos, "--model", "mine")
+    report = tagger.json("tag", tagged, "--model", "mine")
     assert report["live"] and report["tagged"] == 7
     found = {tag["tag"]: tag["images"] for tag in tagger.json("tags")}
     assert found.pop("prairie falcon") == 5

@@ -34,8 +34,7 @@ def shapes(tmp_path: Path) -> Path:
     return tmp_path / "shapes"
 
 
-def test_a_new_last_layer_tags_beside_imagenet(tagger: Tagger, shapes: Path, photos: Path) -> None:
-    tagger("tag", photos)
+def test_a_new_last_layer_tags_beside_imagenet(tagger: Tagger, shapes: Path, tagged: Path) -> None:
     before = {tag["tag"]: tag["images"] for tag in tagger.json("tags")}
     (shapes / "disc" / "0.png").rename(shapes / "bar" / "wrong.png")
     (shapes / "bar" / "1.png").rename(shapes / "disc" / "wrong too.png")

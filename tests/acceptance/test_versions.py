@@ -12,8 +12,7 @@ def _tags(tagger: Tagger, photo: str) -> dict[str, tuple[float, str]]:
     return {tag["tag"]: (round(tag["confidence"], 3), tag["source"]) for tag in found}
 
 
-def test_a_word_outlives_the_model(tagger: Tagger, photos: Path) -> None:
-    tagger("tag", photos)
+def test_a_word_outlives_the_model(tagger: Tagger, tagged: Path) -> None:
     assert "dog" in _tags(tagger, "domestic_dog.jpg")
     assert tagger("reject", "domestic_dog.jpg", "dog").strip() == "Noted 1 verdict."
     assert tagger("confirm", "domestic_dog.jpg", "cat").strip() == "Noted 1 verdict."
@@ -22,7 +21,7 @@ def test_a_word_outlives_the_model(tagger: Tagger, photos: Path) -> None:
     assert "dog" not in held
     assert held["cat"] == held["animal"] == (1.0, "person")
     tagger("search", "dog", code=1)
-    tagger("tag", photos, "--model", "efficientnet-lite1")
+    tagger("tag", tagged, "--model", "efficientnet-lite1")
     version = next(
         each["name"] for each in tagger.json("models")["versions"] if each["spec"] == "efficientnet-lite1"
     )
@@ -33,8 +32,7 @@ def test_a_word_outlives_the_model(tagger: Tagger, photos: Path) -> None:
     assert "dog" in _tags(tagger, "domestic_dog.jpg")
 
 
-def test_many_are_corrected_at_once_from_a_search_and_from_a_table(tagger: Tagger, photos: Path) -> None:
-    tagger("tag", photos)
+def test_many_are_corrected_at_once_from_a_search_and_from_a_table(tagger: Tagger, tagged: Path) -> None:
     dogs = tagger.json("search", "dog")
     assert tagger.json("reject", "animal", "--where", "dog") == {"new": len(dogs), "taken_back": 0}
     tagger("search", "dog", code=1)
@@ -58,13 +56,12 @@ def test_many_are_corrected_at_once_from_a_search_and_from_a_table(tagger: Tagge
     assert [said["tag"] for said in tagger.json("verdicts")] == ["dog"]
 
 
-def test_wrong_use_of_words_is_answered(tagger: Tagger, photos: Path) -> None:
+def test_wrong_use_of_words_is_answered(tagger: Tagger, tagged: Path) -> None:
     tagger = Tagger({**tagger.env, "COLUMNS": "250"}, tagger.folder)  # so that no message is broken up
-    tagger("tag", photos)
     assert "name photos and, last, the tag" in tagger("confirm", "dog", code=2)
     assert "did you mean" in tagger("confirm", "domestic_dog.jpg", "retreiver", code=1)
     assert "a tag of your own: --new" in tagger("confirm", "domestic_dog.jpg", "our rex", code=1)
-    assert "the tag comes last" in tagger("confirm", "dog", photos / "broken.jpg", code=2)
+    assert "the tag comes last" in tagger("confirm", "dog", tagged / "broken.jpg", code=2)
     assert "finds no photo" in tagger("confirm", "dog", "--where", "sofa", code=1)
     assert "say which photos of --where" in tagger("confirm", "x.jpg", "dog", "--limit", "2", code=2)
     assert "--undo --all" in tagger("reject", "dog", "--where", "dog", "--undo", code=2)
@@ -74,10 +71,9 @@ def test_wrong_use_of_words_is_answered(tagger: Tagger, photos: Path) -> None:
 
 
 def test_another_version_is_tried_on_some_compared_promoted_and_taken_back(
-    tagger: Tagger, photos: Path
+    tagger: Tagger, tagged: Path
 ) -> None:
-    tagger("tag", photos)
-    env = {"TAGGER_ROOTS": str(photos)}
+    env = {"TAGGER_ROOTS": str(tagged)}
     other = Tagger({**tagger.env, **env}, tagger.folder)
     plan = other.json("reindex", "--model", "efficientnet-lite1", "--missing", "--dry-run")
     assert plan["wanted"] == plan["there"] + plan["wanted"] > 0
@@ -87,7 +83,7 @@ def test_another_version_is_tried_on_some_compared_promoted_and_taken_back(
     few = other.json("reindex", "--model", "efficientnet-lite1", "--limit", "1")
     assert few["wanted"] == 1
     assert "still wants images" in tagger("models", "prune", "efficientnet-lite1", "--yes", code=3)
-    tagger("tag", photos, "--model", "efficientnet-lite1")
+    tagger("tag", tagged, "--model", "efficientnet-lite1")
     old, new = (each["name"] for each in tagger.json("models")["versions"])
     found = tagger.json("models", "diff", old, new)
     assert found["images"] > 0 and found["tags"] and found["examples"]
@@ -104,8 +100,7 @@ def test_another_version_is_tried_on_some_compared_promoted_and_taken_back(
     assert tagger.json("tags") == before
 
 
-def test_thresholds_are_data(tagger: Tagger, photos: Path) -> None:
-    tagger("tag", photos)
+def test_thresholds_are_data(tagger: Tagger, tagged: Path) -> None:
     before = len(tagger.json("search", "animal"))
     assert tagger("thresholds", "set", "animal", "1").startswith(
         "animal counts from 1 on, as efficientnet-lite0@"

