@@ -263,7 +263,7 @@ def stack(
         "HOME": str(tmp_path),
     }
     # One connection to ask by, again and again; in between the server may have been killed.
-    engine = create_engine(postgresql.engine.url, pool_pre_ping=True)
+    engine = create_engine(postgresql.engine.url, pool_pre_ping=True, isolation_level="AUTOCOMMIT")
     stack = Stack(url, engine, broker, env, tmp_path)
     yield stack
     stack.stop()
