@@ -16,6 +16,10 @@ else
 INSTALL = $(BIN)/python -m pip install -q
 endif
 
+# Modules are compiled once, as `pip install` has it, whatever the environment says: the tests start hundreds of
+# processes, and a tenth of what a command takes would go there.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint format bench bench-database bench-scan bench-training bench-wants bench-web bench-worker bench-accuracy bench-calibration bench-cuda ranges snapshot fuzz taxonomy clean
 
