@@ -221,7 +221,7 @@ def test_what_may_be_understood_in_two_ways_is_refused(item: str) -> None:
 @pytest.mark.parametrize("letter", ["a", "/", "../", "%25", "@", "\u00e9", "\ud800", "\0"])
 def test_a_million_characters_are_refused_in_a_few(start: str, letter: str) -> None:
     roots = Roots(WEB.items, WEB.remote).adding(["/"])
-    began = time.monotonic()
+    began = time.process_time()
     for length in (16_000, 1_000_000):
         try:
             uri = roots.canonical(start + letter * (length // len(letter)))
@@ -231,7 +231,7 @@ def test_a_million_characters_are_refused_in_a_few(start: str, letter: str) -> N
         else:
             assert length == 16_000
             assert roots.canonical(uri) == uri
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 TEXT = st.text(st.sampled_from("a./%2eEfF5cC\\:@?#;hostpt\u00e9 ~[]\ud800\0"), max_size=30)

@@ -72,11 +72,11 @@ BOMBS = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_refused_by_its_header(load: Load, name: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     result = failed(load(BOMBS[name]))
     assert result.kind is OutcomeKind.TOO_LARGE
     assert "limit is 200 megapixels (TAGGER_MAX_PIXELS)" in result.reason
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_the_limit_is_on_pixels_and_exact() -> None:

@@ -50,24 +50,24 @@ def test_what_is_wrong_with_a_search_is_shown_in_its_place(shelf: Shelf, api: Te
     fault = wrong("animal AND dgo")
     assert (fault["code"], fault["start"], fault["end"]) == ("unknown_tag", 11, 14)
     assert wrong("dog AND (cat")["code"] == "expression"
-    began = time.monotonic()
+    began = time.process_time()
     for typed in (" OR ".join(["dog"] * 3_000), "(" * 5_000, "dog " * 6_000, "x" * 30_000):
         assert wrong(typed)["code"] in ("expression", "unknown_tag")
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
     assert wrong("dog\0")["code"] == "invalid"
     refused(api.get(f"{V}/search", params={"album": "none such"}), 404)
     refused(api.get(f"{V}/search", params={"min": 2}), 422)
 
 
 def test_ten_thousand_terms_are_refused_at_once(shelf: Shelf, api: TestClient) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     said = {
         "where": " OR ".join(f"tag{index}" for index in range(10_000)),
         "tag": "dog",
         "verdict": "confirm",
     }
     assert refused(api.post(f"{V}/verdicts", json=said), 422)["code"] == "expression"
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_albums(shelf: Shelf, api: TestClient) -> None:
