@@ -9,11 +9,13 @@ FILES ?= 100000
 # Twice as many as there are processors, since many tests wait for servers.
 PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min(4, 2 * (os.cpu_count() or 1)))')
 
+SAY = echo "Installing into $(VENV); PyTorch is large, this takes a few minutes the first time."
+
 # The CUDA builds of PyTorch take 5 GB; `make demo TORCH=cpu` installs the small ones instead.
 ifeq ($(TORCH),cpu)
-INSTALL = $(BIN)/python -m pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python --torch-backend cpu
+INSTALL = $(SAY) && $(BIN)/python -m pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python --torch-backend cpu
 else
-INSTALL = $(BIN)/python -m pip install -q
+INSTALL = $(SAY) && $(BIN)/python -m pip install -q
 endif
 
 # Modules are compiled once, as `pip install` has it, whatever the environment says: the tests start hundreds of
@@ -30,7 +32,6 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Tagger needs Python 3.11 or newer; this is `$(PYTHON) --version`. Try: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
-	@echo "Installing into $(VENV); PyTorch is large, this takes a few minutes the first time."
 
 $(VENV)/installed: pyproject.toml | $(BIN)/python
 	@$(INSTALL) -e .

@@ -45,6 +45,7 @@ def test_versions_are_compared_promoted_and_rolled_back(
     page.get_by_role("link", name="Models").click()
     versions.get_by_role("button", name="Roll back to efficientnet-lite0").click()
     visitor.answers(page, "again?", "Roll back")
+    expect(versions.get_by_role("row").nth(1)).to_contain_text("efficientnet-lite0")  # the live one
     expect(versions.get_by_role("button", name="Promote")).to_be_visible()
     assert live(server) == "efficientnet-lite0"
     page.goto(f"{server.url}/?q=dog")

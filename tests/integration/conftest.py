@@ -71,7 +71,6 @@ class Broker:
 class Stack:
     """One database, the broker, and the processes that this test starts."""
 
-    url: str
     engine: Engine
     broker: Broker
     env: Mapping[str, str]
@@ -264,7 +263,7 @@ def stack(
     }
     # One connection to ask by, again and again; in between the server may have been killed.
     engine = create_engine(postgresql.engine.url, pool_pre_ping=True, isolation_level="AUTOCOMMIT")
-    stack = Stack(url, engine, broker, env, tmp_path)
+    stack = Stack(engine, broker, env, tmp_path)
     yield stack
     stack.stop()
     engine.dispose()
