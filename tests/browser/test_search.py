@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from playwright.sync_api import Locator, Page, Route, expect
 
@@ -42,6 +43,49 @@ def test_completions_are_picked_and_searched_by_the_keyboard(visit: Visit) -> No
     expect(tiles(page)).to_have_count(1)
     expect(tiles(page).get_by_role("link")).to_have_accessible_name(re.compile("^domestic_dog.jpg, german"))
     expect(page.get_by_role("heading", level=1)).to_contain_text("1 photo")
+
+
+@contextmanager
+def held_back(page: Page, address: str) -> Iterator[None]:
+    """Within, nothing that is asked of this address is answered; afterwards all of it is."""
+    held: list[Route] = []
+    page.route(address, lambda route: held.append(route))
+    yield
+    page.unroute(address)
+    for route in held:
+        route.continue_()
+
+
+def test_keys_pressed_before_the_completions_come_are_for_those(visit: Visit) -> None:
+    page = visit()
+    options = page.get_by_role("option")
+    box(page).press_sequentially("ger")
+    expect(options.first).to_be_visible()
+    with held_back(page, "**/completions?*"):
+        page.keyboard.type("man")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowDown")
+        expect(options.nth(1)).to_have_attribute("aria-selected", "false")  # these are for "ger"
+    expect(options.nth(1)).to_have_attribute("aria-selected", "true")
+    expect(box(page)).to_have_attribute("aria-activedescendant", "completion-2")
+    with held_back(page, "**/completions?*"):
+        page.keyboard.type(" shep")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+    expect(box(page)).to_have_value(re.compile("^german shepherd ?$"))
+    expect(options).to_have_count(0)
+    expect(page).to_have_url(re.compile("/$"))
+
+
+def test_what_is_typed_is_searched_where_no_completion_comes(visit: Visit, visitor: Visitor) -> None:
+    visitor.expects.append("ERR_FAILED")
+    page = visit()
+    page.route("**/completions?*", lambda route: route.abort())
+    box(page).press_sequentially("dog")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("q=dog"))
+    expect(tiles(page)).to_have_count(1)
 
 
 def test_escape_closes_the_completions_and_keeps_what_was_typed(visit: Visit) -> None:
