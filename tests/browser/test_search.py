@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Event
 
 from playwright.sync_api import Locator, Page, Route, expect
 
@@ -49,9 +50,17 @@ def test_completions_are_picked_and_searched_by_the_keyboard(visit: Visit) -> No
 def held_back(page: Page, address: str) -> Iterator[None]:
     """Within, nothing that is asked of this address is answered; afterwards all of it is."""
     held: list[Route] = []
-    page.route(address, lambda route: held.append(route))
+    release = Event()
+
+    def handle(route: Route) -> None:
+        if release.is_set():
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route(address, handle)
     yield
-    page.unroute(address)
+    release.set()
     for route in held:
         route.continue_()
 
