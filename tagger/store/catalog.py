@@ -14,11 +14,13 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    literal,
     or_,
     select,
     text,
     update,
 )
+from sqlalchemy.orm import InstrumentedAttribute
 
 from tagger.errors import DatabaseError, ModelError
 from tagger.store import counts
@@ -374,6 +376,18 @@ class Scope:
 def within(scope: Scope) -> ColumnElement[bool]:
     """The images of a scope, as a condition."""
     return and_(under(scope.prefixes), ~under(scope.without)) if scope.without else under(scope.prefixes)
+
+
+def lies_within(
+    image_id: InstrumentedAttribute[int], scope: Scope, *also: ColumnElement[bool]
+) -> ColumnElement[bool]:
+    """Whether the image that a row of another table speaks of is in the scope, and ``also`` holds of it.
+
+    Each is looked up by its id, which ``OFFSET 0`` keeps PostgreSQL to: it knows little of a young table,
+    and would else take the scope for one image, and go through all of it for each row.
+    """
+    found = select(literal(1)).where(ImageRow.id == image_id, within(scope), *also)
+    return found.correlate(image_id.class_).offset(0).exists()
 
 
 def forget(connection: Connection, prefixes: Sequence[str]) -> int:

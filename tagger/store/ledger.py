@@ -34,8 +34,8 @@ from sqlalchemy import (
 )
 
 from tagger.store import runs
-from tagger.store.bulk import driven, insert_or_ignore, is_sqlite
-from tagger.store.catalog import Scope, within
+from tagger.store.bulk import ask, driven, insert_or_ignore, is_sqlite
+from tagger.store.catalog import Scope, lies_within
 from tagger.store.schema import (
     ImageRow,
     LeaseRow,
@@ -173,8 +173,11 @@ def pending(connection: Connection, model_id: int, scope: Scope) -> int:
     return connection.execute(
         select(func.count())
         .select_from(TaggingRow)
-        .join(ImageRow, ImageRow.id == TaggingRow.image_id)
-        .where(TaggingRow.model_id == model_id, TaggingRow.outcome.is_(None), within(scope))
+        .where(
+            TaggingRow.model_id == model_id,
+            TaggingRow.outcome.is_(None),
+            lies_within(TaggingRow.image_id, scope),
+        )
     ).scalar_one()
 
 
@@ -182,10 +185,7 @@ def claimable(connection: Connection, model_id: int, scope: Scope) -> bool:
     """Whether anything in ``scope`` is pending that nobody holds."""
     return (
         connection.execute(
-            select(TaggingRow.image_id)
-            .join(ImageRow, ImageRow.id == TaggingRow.image_id)
-            .where(_free(connection, model_id, scope))
-            .limit(1)
+            select(TaggingRow.image_id).where(_free(connection, model_id, scope)).limit(1)
         ).first()
         is not None
     )
@@ -391,7 +391,7 @@ def _free(connection: Connection, model_id: int, scope: Scope) -> ColumnElement[
         TaggingRow.outcome.is_(None),
         TaggingRow.lease_id.is_(None),
         due,
-        within(scope),
+        lies_within(TaggingRow.image_id, scope),
     )
 
 
@@ -412,9 +412,7 @@ def claim_suspects(
     The caller is to finish with them before it claims more, so that another death tells more.
     """
     free = _free(connection, model_id, scope)
-    attempts: int | None = connection.execute(
-        select(func.min(TaggingRow.attempts)).join(ImageRow, ImageRow.id == TaggingRow.image_id).where(free)
-    ).scalar_one()
+    attempts: int | None = connection.execute(select(func.min(TaggingRow.attempts)).where(free)).scalar_one()
     if attempts is None:
         return []
     alike = and_(free, TaggingRow.attempts == attempts)
@@ -447,15 +445,7 @@ def _claim(
     rows = connection.execute(
         locked(
             connection,
-            select(
-                ImageRow.id,
-                ImageRow.uri,
-                ImageRow.size,
-                ImageRow.mtime_ns,
-                TaggingRow.deaths,
-                TaggingRow.attempts,
-            )
-            .join(TaggingRow, TaggingRow.image_id == ImageRow.id)
+            select(TaggingRow.image_id, TaggingRow.deaths, TaggingRow.attempts)
             .where(which)
             .order_by(TaggingRow.image_id)
             .limit(limit),
@@ -463,14 +453,18 @@ def _claim(
             skip=True,
         )
     ).all()
-    if rows:
-        taken = [row[0] for row in rows]
-        connection.exec_driver_sql(*driven(is_sqlite(connection), _TAKE, lease_id, model_id, among=taken))
+    if not rows:
+        return []
+    taken = [row[0] for row in rows]
+    connection.exec_driver_sql(*driven(is_sqlite(connection), _TAKE, lease_id, model_id, among=taken))
+    tries = {image_id: (deaths, attempts + 1) for image_id, deaths, attempts in rows}
     return [
-        ImageRef(image_id, uri, size, mtime_ns, deaths, attempts + 1)
-        for image_id, uri, size, mtime_ns, deaths, attempts in rows
+        ImageRef(image_id, uri, size, mtime_ns, *tries[image_id])
+        for image_id, uri, size, mtime_ns in ask(connection, _FILES, among=taken)
     ]
 
+
+_FILES = "SELECT id, uri, size, mtime_ns FROM images WHERE id {among} ORDER BY id"
 
 _TAKE = """
     UPDATE taggings SET lease_id = {mark}, attempts = attempts + 1

@@ -21,7 +21,7 @@ from sqlalchemy import (
     true,
 )
 
-from tagger.store.catalog import Model, Scope, under, within
+from tagger.store.catalog import Model, Scope, lies_within, under
 from tagger.store.ledger import PASSING, Worker, beats, workers
 from tagger.store.runs import Run, RunKind, find_run, last_runs
 from tagger.store.schema import ContentRow, ImageRow, ModelRow, RunRow, TaggingRow, TagRow, VerdictRow
@@ -322,16 +322,11 @@ def failed(connection: Connection, model_id: int, scope: Scope) -> int:
     What failed for its place's sake is not counted: every scan looks at it again.
     """
     lasting = [kind.value for kind in OutcomeKind if not kind.tagged and kind not in PASSING]
+    present = lies_within(TaggingRow.image_id, scope, ImageRow.vanished_at.is_(None))
     return connection.execute(
         select(func.count())
         .select_from(TaggingRow)
-        .join(ImageRow, ImageRow.id == TaggingRow.image_id)
-        .where(
-            TaggingRow.model_id == model_id,
-            TaggingRow.outcome.in_(lasting),
-            ImageRow.vanished_at.is_(None),
-            within(scope),
-        )
+        .where(TaggingRow.model_id == model_id, TaggingRow.outcome.in_(lasting), present)
     ).scalar_one()
 
 
@@ -425,11 +420,10 @@ def of_run(run: Run) -> ColumnElement[bool]:
 def _done_by(run: Run) -> ColumnElement[bool]:
     """What a ``tag`` run did: its images are not marked as its own, but have its model, places and time."""
     model = select(ModelRow.id).where(ModelRow.name == run.model).scalar_subquery()
-    places = under(run.places.split("\n"))
-    place = select(ImageRow.id).where(ImageRow.id == TaggingRow.image_id, places).correlate(TaggingRow)
+    place = lies_within(TaggingRow.image_id, Scope(tuple(run.places.split("\n"))))
     began = TaggingRow.finished_at >= run.started_at
     ended = true() if run.finished_at is None else TaggingRow.finished_at <= run.finished_at
-    return and_(TaggingRow.model_id == model, TaggingRow.outcome.is_not(None), began, ended, place.exists())
+    return and_(TaggingRow.model_id == model, TaggingRow.outcome.is_not(None), began, ended, place)
 
 
 _FAILED = text("taggings.outcome NOT IN ('ok', 'empty')")

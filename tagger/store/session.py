@@ -46,7 +46,7 @@ _PASSING = ("25006", "53", "57")
 connections, ended by an operator."""
 
 _PUNCTUAL: dict[str, Any] = {
-    "options": "-c idle_in_transaction_session_timeout=15s -c lock_timeout=60s",
+    "options": "-c idle_in_transaction_session_timeout=15s -c lock_timeout=60s -c jit=off",
     "connect_timeout": 10,
     "keepalives_idle": 15,
     "keepalives_interval": 5,
@@ -55,7 +55,8 @@ _PUNCTUAL: dict[str, Any] = {
 }
 """For PostgreSQL. Who stops in the midst of a transaction (a frozen machine, a sleeping laptop) would hold
 its locks for ever, and with them everybody else: the server ends its session, and fencing its work. Who
-waits for a lock begins anew; a connection that has gone silent is given up."""
+waits for a lock begins anew; a connection that has gone silent is given up. Nothing is compiled for a
+question: the server would do so by what all rows would cost, when the first thousand are wanted."""
 
 _NETWORK = {"nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afpfs", "9p", "fuse.sshfs", "webdav"}
 """File systems on which SQLite's WAL must not be used: it needs memory shared between processes."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from tagger.store import counts, ledger
-from tagger.store.catalog import GROUP, Scope, within
+from tagger.store.catalog import GROUP, Scope, lies_within, within
 from tagger.store.schema import ImageRow, TaggingRow
 from tagger.values import OutcomeKind
 
@@ -35,16 +35,14 @@ def ended_so(
     """Present images whose outcome from the model is one of these."""
     return list(
         connection.execute(
-            select(ImageRow.id)
-            .join(TaggingRow, TaggingRow.image_id == ImageRow.id)
+            select(TaggingRow.image_id)
             .where(
                 TaggingRow.model_id == model_id,
                 TaggingRow.outcome.in_([kind.value for kind in outcomes]),
-                ImageRow.id > after,
-                ImageRow.vanished_at.is_(None),
-                within(scope),
+                TaggingRow.image_id > after,
+                lies_within(TaggingRow.image_id, scope, ImageRow.vanished_at.is_(None)),
             )
-            .order_by(ImageRow.id)
+            .order_by(TaggingRow.image_id)
             .limit(GROUP)
         ).scalars()
     )

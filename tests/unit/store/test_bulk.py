@@ -3,20 +3,24 @@ indexes, even while it knows nothing of a young table."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, select
+from sqlalchemy import Connection, event, select, text
 
-from tagger.store import catalog
+from tagger.store import catalog, ledger, queries, wants
 from tagger.store.bulk import ask, insert_rows, update_rows
+from tagger.store.catalog import Scope
+from tagger.store.census import Seen
 from tagger.store.schema import ContentRow
 from tagger.store.session import Database
-from tagger.values import ImageFacts
+from tagger.values import ImageFacts, OutcomeKind
 
-from .conftest import Shelf, entry, outcome
+from .conftest import ROOT, Shelf, entry, outcome
 
+CORRUPT = OutcomeKind.CORRUPT
 COLUMNS = ("digest", "width", "format", "latitude")
 
 
@@ -79,6 +83,43 @@ def test_a_young_postgresql_goes_by_keys_and_not_through_all_that_is_pending(pos
     assert "pk_taggings" in finish
     assert "ix_taggings_pending" not in "".join(plans.values())
     assert "Seq Scan on taggings" not in "".join(plans.values())
+
+
+ROWS_READ = """
+    SELECT SUM(seq_tup_read + COALESCE(idx_tup_fetch, 0))::bigint FROM pg_stat_xact_user_tables
+    WHERE relname IN ('images', 'taggings')"""
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        lambda connection, model, lease, scope: ledger.claim(connection, model, lease, scope, 100),
+        lambda connection, model, lease, scope: ledger.claim_suspects(connection, model, lease, scope, 100),
+        lambda connection, model, _lease, scope: ledger.claimable(connection, model, scope),
+        lambda connection, model, _lease, scope: ledger.pending(connection, model, scope),
+        lambda connection, model, _lease, scope: queries.failed(connection, model, scope),
+        lambda connection, model, _lease, scope: wants.missing(connection, model, scope, 0),
+        lambda connection, model, _lease, scope: wants.ended_so(connection, model, scope, [CORRUPT], 0),
+    ],
+    ids=["claim", "suspects", "claimable", "pending", "failed", "missing", "ended so"],
+)
+def test_a_new_folder_is_asked_of_by_keys_while_the_planner_believes_that_there_is_none(
+    postgresql: Database, question: Callable[[Connection, int, int, Scope], object]
+) -> None:
+    with postgresql.writing() as connection:
+        shelf = Shelf(postgresql, catalog.register_model(connection, entry()))
+    shelf.tag(**{f"old{number}": {"dog": 0.9} for number in range(100)})
+    with postgresql.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("ANALYZE images, taggings"))
+    new = f"{ROOT}/new"
+    shelf.scan(*(Seen(f"{new}/{number}.jpg", 10, 1) for number in range(2_000)), under=(new,))
+    shelf.write("UPDATE taggings SET outcome = 'corrupt' WHERE outcome IS NULL AND image_id % 2 = 0")
+    lease = shelf.lease()
+    with postgresql.writing() as connection:
+        before = connection.execute(text(ROWS_READ)).scalar_one()
+        question(connection, shelf.model.id, lease, Scope((new,)))
+        read = connection.execute(text(ROWS_READ)).scalar_one() - before
+    assert read < 10_000, "each row a few times, and not all for each"
 
 
 @pytest.mark.parametrize("known", [ImageFacts(640, 480, "JPEG"), ImageFacts()])
