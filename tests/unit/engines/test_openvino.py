@@ -61,18 +61,53 @@ def test_another_model_is_another_graph(tmp_path: Path, change: dict[str, Any]) 
     _open(tmp_path, _never).close()
 
 
-@pytest.mark.parametrize("name", ["model.bin", "model.xml"])
-@pytest.mark.parametrize("keep", [0, 100])
+def _emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _shortened(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def _flipped_in_the_middle(path: Path) -> None:
+    whole = bytearray(path.read_bytes())
+    middle = len(whole) // 2
+    whole[middle : middle + 64] = bytes(byte ^ 0x20 for byte in whole[middle : middle + 64])
+    path.write_bytes(whole)
+
+
+def _half_zeroed(path: Path) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
+
+
+@pytest.mark.parametrize("name", ["model.bin", "model.xml", "SHA256SUMS"])
+@pytest.mark.parametrize("damage", [_emptied, _shortened, _flipped_in_the_middle, _half_zeroed, Path.unlink])
 def test_a_damaged_graph_is_made_anew(
-    tmp_path: Path, name: str, keep: int, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, name: str, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     _open(tmp_path).close()
     (path,) = tmp_path.rglob(name)
-    path.write_bytes(path.read_bytes()[:keep])
+    damage(path)
     with caplog.at_level(logging.WARNING):
         assert _is_right(_open(tmp_path))
-    assert "damaged" in caplog.text
+    assert [record.getMessage().partition(" is ")[2] for record in caplog.records] == [
+        "damaged; making it anew."
+    ]
     assert _is_right(_open(tmp_path, _never))
+
+
+def test_one_letter_of_a_graph_that_would_still_be_read_is_noticed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stride of one instead of two: as good a graph, and another network."""
+    _open(tmp_path).close()
+    (path,) = tmp_path.rglob("model.xml")
+    text = path.read_text()
+    assert 'strides="2, 2"' in text
+    path.write_text(text.replace('strides="2, 2"', 'strides="1, 2"'))
+    assert _is_right(_open(tmp_path))
+    assert "damaged" in caplog.text
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(
