@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -60,7 +61,11 @@ class OpenVinoEngine(LaneEngine[_Requests]):
     :func:`tagger.engines.graph.obtain`. ``threads`` is all cores if None. The precision ``auto``
     is int8 where the network has ``ranges`` and the processor AVX512-VNNI and not AMX; else what the
     processor computes natively: bf16 with AVX512-BF16 or AMX, f16 on Arm with FP16, else f32. In int8
-    what is no convolution is computed as it would be else.
+    what is no convolution is computed as it would be else. Where OpenVINO fails to compile for what
+    ``auto`` came to, it is f32, and a warning says so.
+
+    Raises:
+        EngineError: the precision asked for is not to be had, or OpenVINO fails to compile for it.
     """
 
     name = "openvino"
@@ -77,27 +82,24 @@ class OpenVinoEngine(LaneEngine[_Requests]):
         ranges: tuple[float, ...] = (),
         batch_size: int | None = None,
     ) -> None:
-        in_int8 = _computes_int8(precision, ranges)
-        longest = (_LARGEST_INT8 if in_int8 else _LARGEST) if batch_size is None else batch_size
-        batch_sizes = ladder(longest, _RUNGS)
         self._core = runtime().Core()
         self._side = preprocessing.crop
-        taken = ranges if in_int8 else ()
+        obtain = partial(graph.obtain, runtime(), network, preprocessing, key, cache_dir)
+        model, arithmetic = _model(obtain, precision, ranges)
+        batch_sizes = _batch_sizes(arithmetic, batch_size)
         try:
-            self._graph = graph.obtain(runtime(), network, preprocessing, key, cache_dir, taken)
+            compiled = self._compile(model, batch_sizes, threads, arithmetic)
         except EngineError as fault:
-            if not in_int8 or precision == "int8":
+            if precision != "auto" or self._settled(arithmetic) == "f32":
                 raise
-            # Another release of OpenVINO may make another graph of the same network.
-            _LOG.warning("%s It is computed in floating point instead.", fault)
-            in_int8 = False
-            self._graph = graph.obtain(runtime(), network, preprocessing, key, cache_dir)
-        self._config = _config(threads, "auto" if in_int8 else precision)
-        # The threads that compute are started here, and are as nice as who starts them.
-        with ThreadPoolExecutor(initializer=give_way) as pool:
-            compiled = dict(zip(batch_sizes, pool.map(self._compile, batch_sizes), strict=True))
+            # Not what OpenVINO takes by itself first: that is part of int8, and so as likely the cause. Where
+            # oneDNN is held to less than AVX2, compiling for bf16 ends the process (2026.4).
+            _LOG.warning("%s It is computed in f32 instead.", fault)
+            arithmetic = "f32"
+            batch_sizes = _batch_sizes(arithmetic, batch_size)
+            compiled = self._compile(obtain(), batch_sizes, threads, arithmetic)
         largest = compiled[batch_sizes[-1]]
-        self.precision = "int8" if in_int8 else _agreed_precision(largest, precision)
+        self.precision = _agreed_precision(largest, arithmetic)
         self.device = str(self._core.get_property("CPU", "FULL_DEVICE_NAME"))
         streams = int(largest.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         # More than are computed at once: a stream has its next batch at hand, whatever the interpreter
@@ -134,10 +136,36 @@ class OpenVinoEngine(LaneEngine[_Requests]):
         features = request.get_output_tensor(1).data[:rows].astype(np.float16)
         return logits, features
 
-    def _compile(self, size: int) -> Any:
-        static = self._graph.clone()
-        static.reshape([size, self._side, self._side, 3])
-        return self._core.compile_model(static, "CPU", self._config)
+    def _compile(
+        self, model: Any, batch_sizes: tuple[int, ...], threads: int | None, arithmetic: Precision
+    ) -> dict[int, Any]:
+        """A compiled model for each size."""
+        config = _config(threads, arithmetic)
+
+        def compiled(size: int) -> Any:
+            static = model.clone()
+            static.reshape([size, self._side, self._side, 3])
+            try:
+                return self._core.compile_model(static, "CPU", config)
+            except (RuntimeError, MemoryError) as error:
+                raise self._fault(arithmetic, error) from error
+
+        # The threads that compute are started here, and are as nice as who starts them.
+        with ThreadPoolExecutor(initializer=give_way) as pool:
+            return dict(zip(batch_sizes, pool.map(compiled, batch_sizes), strict=True))
+
+    def _fault(self, arithmetic: Precision, error: Exception) -> EngineError:
+        settled = self._settled(arithmetic)
+        instead = "the engine eager" if settled == "f32" else "f32"
+        what = f"OpenVINO cannot compile this network in {settled} here"
+        return EngineError(f"{what} ({_reason(error)}); use {instead}.")
+
+    def _settled(self, arithmetic: Precision) -> str:
+        """The precision itself, for ``auto`` what OpenVINO takes on this processor."""
+        if arithmetic != "auto":
+            return arithmetic
+        own: str = self._core.get_property("CPU", "INFERENCE_PRECISION_HINT").to_string()
+        return own
 
     def _is_out_of_memory(self, error: Exception) -> bool:
         text = str(error).lower()
@@ -203,7 +231,34 @@ def _computes_int8(precision: Precision, ranges: tuple[float, ...]) -> bool:
     return True
 
 
-def _config(threads: int | None, precision: Precision) -> dict[str, object]:
+def _model(
+    obtain: Callable[..., Any], precision: Precision, ranges: tuple[float, ...]
+) -> tuple[Any, Precision]:
+    """The graph, from :func:`graph.obtain` with or without ranges, and what it is computed in."""
+    if not _computes_int8(precision, ranges):
+        return obtain(), precision
+    try:
+        return obtain(ranges), "int8"
+    except EngineError as fault:
+        if precision == "int8":
+            raise
+        # Another release of OpenVINO may make another graph of the same network.
+        _LOG.warning("%s It is computed in floating point instead.", fault)
+        return obtain(), precision
+
+
+def _batch_sizes(arithmetic: Precision, longest: int | None) -> tuple[int, ...]:
+    own = _LARGEST_INT8 if arithmetic == "int8" else _LARGEST
+    return ladder(own if longest is None else longest, _RUNGS)
+
+
+def _reason(error: Exception) -> str:
+    """OpenVINO's own word: above it are the places in its source that the error passed, behind it advice."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1].partition(". ")[0].rstrip(".")
+
+
+def _config(threads: int | None, arithmetic: Precision) -> dict[str, object]:
     config: dict[str, object] = {
         # One stream a core or few: no waiting of cores on each other inside a layer. On two busy
         # cores 10 % more images for the same processor time than one stream over both.
@@ -214,17 +269,20 @@ def _config(threads: int | None, precision: Precision) -> dict[str, object]:
     }
     if threads is not None:
         config["INFERENCE_NUM_THREADS"] = threads
-    if precision != "auto":
-        config["INFERENCE_PRECISION_HINT"] = precision
+    if arithmetic not in ("auto", "int8"):  # the graph says where int8 is; what is not is up to OpenVINO
+        config["INFERENCE_PRECISION_HINT"] = arithmetic
     return config
 
 
 def _agreed_precision(compiled: Any, wanted: Precision) -> str:
-    """What the plugin settled on: it takes a precision that the processor lacks for a hint.
+    """What the plugin settled on: it takes a precision that the processor lacks for a hint, and of int8,
+    which is in the graph, it knows nothing.
 
     Without a hint it chooses bf16 only where the processor has the instructions. Its list of
     capabilities would not tell: it names BF16 for any AVX-512, where it is emulated and slow.
     """
+    if wanted == "int8":
+        return wanted
     found: str = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     if wanted not in ("auto", found):
         raise EngineError(f"This processor does not compute in {wanted}; use auto or {found}.")
