@@ -113,7 +113,9 @@ def cancel(context: typer.Context, run: RunId, db: DbOption = None) -> None:
 
     with open_library(settings_of(context, db)) as database:
         gone = control.cancel(database, run)
-    out.print(f"Run {run} is cancelled: {plural(gone, 'image')} are wanted no more.")
+    out.print(
+        f"Run {run} is cancelled: {plural(gone, 'image')} {'is' if gone == 1 else 'are'} wanted no more."
+    )
 
 
 def retry(
@@ -221,7 +223,8 @@ def _fill(settings: Settings, ask: Ask, as_json: bool) -> None:
 def _print_filled(filled: Filled) -> None:
     for warning in filled.warnings:
         errors.print(f"warning: {escaped(warning)}", style="yellow")
-    out.print(f"Run {filled.run_id} wants {plural(filled.wanted, 'image')} from {filled.model}.")
+    wanted = plural(filled.wanted, "image") if filled.wanted else "nothing"
+    out.print(f"Run {filled.run_id} wants {wanted} from {filled.model}.")
     if filled.wanted:
         spec = filled.model.partition("@")[0]
         out.print(

@@ -288,7 +288,8 @@ def _print_filled(filled: Filled, sent: str) -> None:
         errors.print(Text(f"  left out: {escaped(bad.item)}: {escaped(bad.reason)}", style="yellow"))
     if filled.bad_items > len(filled.bad):
         errors.print(f"  {filled.bad_items:,} were left out in all", style="yellow")
-    out.print(f"Run {filled.run_id} wants {plural(filled.wanted, 'image')} more from {filled.model}.")
+    wanted = f"{plural(filled.wanted, 'image')} more" if filled.wanted else "nothing more"
+    out.print(f"Run {filled.run_id} wants {wanted} from {filled.model}.")
     out.print(sent, style="dim")
 
 

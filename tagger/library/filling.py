@@ -489,9 +489,10 @@ class _Filling:
         """What is not there cannot be tried again, and whoever asked for it should know why."""
         gone = self.database.read(partial(wants.vanished_so, model_id=self.model.id, outcomes=outcomes))
         if gone:
+            what = "has vanished and is" if gone == 1 else "have vanished and are"
             self.filled.warnings.append(
-                f"{gone:,} with such an outcome have vanished and are left out (`tagger reindex --changed` "
-                "finds what is back)"
+                f"{gone:,} with such an outcome {what} left out "
+                "(`tagger reindex --changed` finds what is back)"
             )
 
     def _groups(self, find: _Find) -> Iterator[list[int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from tagger.library.survey import Survey, survey
 from tagger.library.versions import Choice
 from tagger.library.workshop import Equipment, Workshop, Written
 from tagger.sources import Roots
-from tagger.store import ledger, queries, runs
+from tagger.store import catalog, ledger, queries, runs
 from tagger.store.catalog import Model, Scope
 from tagger.store.census import Tally
 from tagger.store.runs import Opening, RunKind
@@ -217,8 +217,9 @@ class _Run:
         )
 
     def _begin(self, lease: Lease, total: int) -> None:
-        opening = Opening(RunKind.TAG, self.model.id, self.survey.scope.prefixes, lease_id=lease.id)
         with self.database.writing() as connection:
+            places = _named(connection, self.survey.scope.prefixes)
+            opening = Opening(RunKind.TAG, self.model.id, places, lease_id=lease.id)
             self.id = runs.open_run(connection, opening)
             runs.grow(connection, self.id, total)
 
@@ -308,3 +309,10 @@ class _Run:
             if outcome.reason and len(named) < REASONS:
                 named.append(Remark(written.uris[outcome.image_id], outcome.kind, outcome.reason))
         return progress
+
+
+def _named(connection: Connection, prefixes: Sequence[str]) -> tuple[str, ...]:
+    """What a run is over, for a person: folders end with a slash, and files do not."""
+    files = catalog.known_images(connection, [prefix.removesuffix("/") for prefix in prefixes])
+    present = {uri for uri, known in files.items() if not known.vanished}
+    return tuple(uri if (uri := prefix.removesuffix("/")) in present else prefix for prefix in prefixes)

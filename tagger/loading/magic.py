@@ -90,6 +90,8 @@ _SIGNATURES = (
 )
 
 _TEXT = re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]{16,}")
+"""In any encoding: so many such bytes are hardly ever anything else."""
+_BREAKS = str.maketrans("", "", "\t\n\r")
 
 
 def signature_of(data: bytes) -> Signature | None:
@@ -104,8 +106,13 @@ def is_blank(data: bytes) -> bool:
 
 
 def looks_like_text(data: bytes) -> bool:
-    """Whether the first bytes are all characters that texts hold."""
+    """Whether the first bytes are all characters that texts hold; few must be UTF-8 as well."""
     head = data[:512]
-    return bool(head) and (
-        _TEXT.fullmatch(head) is not None or (head.isascii() and head.decode().isprintable())
-    )
+    return _TEXT.fullmatch(head) is not None or (bool(head) and _is_short_text(head))
+
+
+def _is_short_text(data: bytes) -> bool:
+    try:
+        return data.decode("utf-8-sig").translate(_BREAKS).isprintable()
+    except UnicodeDecodeError:
+        return False

@@ -182,10 +182,15 @@ def promote(connection: Connection, model: Model) -> None:
     Raises :class:`ModelError` while it lacks an outcome for any present image.
     """
     if number := lacking(connection, model):
-        first = connection.execute(_lacking(model).order_by(ImageRow.uri).limit(3)).scalars()
+        first = ", ".join(connection.execute(_lacking(model).order_by(ImageRow.uri).limit(3)).scalars())
+        which, folders, them = (
+            (f"1 image, {first}", "its folder", "it")
+            if number == 1
+            else (f"{number:,} images, such as {first}", "their folders", "them")
+        )
         raise ModelError(
-            f"{model.name} has no outcome yet for {number:,} images, such as {', '.join(first)}: tag their "
-            f"folders with `tagger tag PATH --model {model.spec}` first, or `tagger forget` them"
+            f"{model.name} has no outcome yet for {which}: tag {folders} with "
+            f"`tagger tag PATH --model {model.spec}` first, or `tagger forget` {them}"
         )
     before = live_model(connection, model.vocabulary)
     if before == model:

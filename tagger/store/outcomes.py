@@ -15,8 +15,8 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, select, update
 
-from tagger.store import counts, runs
-from tagger.store.bulk import ask, insert_or_ignore, insert_rows, is_sqlite, update_rows
+from tagger.store import counts, moves, runs
+from tagger.store.bulk import ask, insert_rows, is_sqlite, update_rows
 from tagger.store.ledger import PASSING, want_again
 from tagger.store.runs import Gain
 from tagger.store.schema import (
@@ -119,7 +119,8 @@ def record(
     An image whose tagging no longer carries the lease is left out: another has it, or the file has
     changed since. An image that is new and has the content of a vanished one *is* that one, moved:
     it takes over its row, id, verdicts and all. So it is with one that has not been missed yet, if
-    ``moved_away(old URI, new URI)`` says that it is no longer at its old place.
+    ``moved_away(old URI, new URI)`` says that it is no longer at its old place. Of several it is the one
+    that :func:`tagger.store.moves.partners` chooses, for all of the group together.
     """
     counts.guard(connection)
     counts.by_index(connection)
@@ -269,26 +270,25 @@ def _moved(
     moved_away: Callable[[str, str], bool],
 ) -> dict[int, int]:
     """New images that are old ones from elsewhere: new id to old id, each old one once."""
-    new = {image_id: image.uri for image_id, image in before.items() if image.content_id is None}
-    if not new or not contents.old:
-        return {}
-    others = connection.execute(
-        select(ImageRow.id, ImageRow.uri, ImageRow.content_id, ImageRow.vanished_at.is_not(None))
-        .where(ImageRow.content_id.in_(contents.old), ImageRow.id.not_in(new))
-        .order_by(ImageRow.vanished_at.is_(None), ImageRow.id)
-    ).all()
-    moved: dict[int, int] = {}
+    new: dict[int, dict[int, str]] = {}
     for outcome in group:
-        content = contents.ids.get(outcome.digest or b"")
-        if content is None or outcome.image_id not in new:
-            continue
-        for old, uri, held, vanished in others:
-            if held != content or old in moved.values():
-                continue
-            if vanished or moved_away(uri, new[outcome.image_id]):
-                moved[outcome.image_id] = old
-                break
-    return moved
+        image, content = before[outcome.image_id], contents.ids.get(outcome.digest or b"")
+        # One that a person has spoken of stays itself: to become another it would lose that word.
+        if content in contents.old and image.content_id is None and not image.spoken_of:
+            new.setdefault(content, {})[outcome.image_id] = image.uri
+    if not new:
+        return {}
+    old: dict[int, list[moves.Old]] = {content: [] for content in new}
+    for content, *one in ask(connection, _WITH_CONTENT, among=new):
+        old[content].append(moves.Old(*one))
+    found = [moves.partners(new[content], old[content], moved_away) for content in new]
+    return {image_id: partner for pairs in found for image_id, partner in pairs.items()}
+
+
+_WITH_CONTENT = """
+    SELECT i.content_id, i.id, i.uri, i.vanished_at IS NOT NULL,
+           EXISTS (SELECT 1 FROM verdicts v WHERE v.image_id = i.id)
+    FROM images i WHERE i.content_id {among}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,43 +389,48 @@ def _place(
     blank = [outcome.image_id for outcome in group if outcome.digest is None and outcome.kind in BYTES_GONE]
     if blank:
         connection.execute(update(ImageRow).where(ImageRow.id.in_(blank)).values(content_id=None))
-    for new, old in moved.items():
-        _take_over(connection, new, old)
+    _take_over(connection, moved)
     gone = [outcome.image_id for outcome in group if outcome.kind is OutcomeKind.MISSING]
     if gone:
         connection.execute(update(ImageRow).where(ImageRow.id.in_(gone)).values(vanished_at=now(connection)))
 
 
-def _take_over(connection: Connection, new: int, old: int) -> None:
-    """The old row goes on at the new place; what was wanted of the new one is wanted of the old."""
-    place = connection.execute(
-        select(ImageRow.uri, ImageRow.size, ImageRow.mtime_ns).where(ImageRow.id == new)
-    ).one()
-    wanted = connection.execute(
-        select(TaggingRow.model_id, TaggingRow.lease_id, TaggingRow.run_id).where(TaggingRow.image_id == new)
-    ).all()
-    connection.execute(delete(ImageRow).where(ImageRow.id == new))
-    connection.execute(
-        update(ImageRow)
-        .where(ImageRow.id == old)
-        .values(uri=place.uri, size=place.size, mtime_ns=place.mtime_ns, vanished_at=None)
+def _take_over(connection: Connection, moved: Mapping[int, int]) -> None:
+    """The old rows go on at the new places; what was wanted of a new one is wanted of the old."""
+    if not moved:
+        return
+    places = ask(connection, "SELECT uri, size, mtime_ns, id FROM images WHERE id {among}", among=moved)
+    wanted = ask(
+        connection,
+        "SELECT image_id, model_id, lease_id, run_id FROM taggings WHERE image_id {among}",
+        among=moved,
     )
-    want_again(connection, [old], outcomes=PASSING)  # it was missing, and is not any more
+    connection.execute(delete(ImageRow).where(ImageRow.id.in_(moved)))
+    rows = [(*place, moved[new]) for *place, new in places]
+    update_rows(connection, ImageRow, ("uri", "size", "mtime_ns"), ("id",), rows, vanished_at=None)
+    # They were missing, and are not any more.
+    want_again(connection, list(moved.values()), outcomes=PASSING)
+    wants = [(moved[new], model_id, lease_id) for new, model_id, lease_id, _ in wanted]
+    insert_rows(connection, TaggingRow, ("image_id", "model_id", "lease_id"), wants)
+    of_run: dict[tuple[int, int | None], list[int]] = {}
+    for new, model_id, _, run_id in wanted:
+        of_run.setdefault((model_id, run_id), []).append(moved[new])
+    for (model_id, run_id), image_ids in of_run.items():
+        _hand_to(connection, run_id, model_id, image_ids)
+
+
+def _hand_to(connection: Connection, run_id: int | None, model_id: int, image_ids: Sequence[int]) -> None:
+    """The run that waited for the new ones waits for the old ones, if these are to be done for nobody."""
     connection.execute(
-        insert_or_ignore(connection, TaggingRow),
-        [{"image_id": old, "model_id": row.model_id, "lease_id": row.lease_id} for row in wanted],
-    )
-    for row in wanted:  # the run that waited for the new one waits for the old one, if that is to be done
-        connection.execute(
-            update(TaggingRow)
-            .where(
-                TaggingRow.image_id == old,
-                TaggingRow.model_id == row.model_id,
-                TaggingRow.outcome.is_(None),
-                TaggingRow.run_id.is_(None),
-            )
-            .values(run_id=row.run_id)
+        update(TaggingRow)
+        .where(
+            TaggingRow.image_id.in_(image_ids),
+            TaggingRow.model_id == model_id,
+            TaggingRow.outcome.is_(None),
+            TaggingRow.run_id.is_(None),
         )
+        .values(run_id=run_id)
+    )
 
 
 def _finish(

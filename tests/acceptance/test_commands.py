@@ -148,6 +148,21 @@ def test_a_run_of_tag_shows_what_failed_in_it_and_why(tagger: Tagger, photos: Pa
     assert re.search(r"Throughput [▁▂▃▄▅▆▇█]+ peak [\d,.]+ images/s\n", tagger("run", "show", "1"))
 
 
+def test_a_run_is_named_by_its_folders_with_a_slash_and_its_files_without(
+    tagger: Tagger, photos: Path
+) -> None:
+    photo, note = photos / "trip" / "domestic_dog.jpg", photos / "note.txt"
+    note.write_text("hello\n")
+    tagger("tag", photo, note)
+    tagger("tag", photos)
+    files, folder = (tagger.json("run", "show", run) for run in ("1", "2"))
+    assert files["places"] == sorted([photo.as_uri(), note.as_uri()])
+    assert folder["places"] == [f"{photos.as_uri()}/"]
+    assert files["outcomes"] == {"tagged": 1, "unsupported": 1}, "these are found by their places"
+    for listing in (tagger("status"), tagger("run", "list")):
+        assert "domestic_dog.jpg" in listing and ".jpg/" not in listing and ".txt/" not in listing
+
+
 def test_the_database_commands(tagger: Tagger, photos: Path, tmp_path: Path) -> None:
     assert tagger("db", "path").strip() == str(tmp_path / "tagger.db")
     assert "run `tagger tag PATH` first" in tagger("search", "dog", code=3)

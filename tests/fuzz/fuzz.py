@@ -112,6 +112,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.fuzz", description="Fuzz the loader.")
     parser.add_argument("--seconds", type=int, default=600)
+    parser.add_argument("--executions", type=int, help="end each process after so many, and begin no other")
     parser.add_argument("--seed", type=int, default=1, help="the same seed tries the same (to a degree)")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--engine", choices=("atheris", "mutations"), default=default_engine())
@@ -133,6 +134,8 @@ def _command(
         "seeds": seed_folder,
         "findings": arguments.findings.resolve(),
     }
+    if arguments.executions is not None:
+        options["executions"] = arguments.executions
     named = [f"--{name}={value}" for name, value in options.items()]
     return [sys.executable, "-m", "tests.fuzz.target", *named]
 
@@ -162,7 +165,7 @@ def _watch(children: list[_Child], scratch: Path, arguments: argparse.Namespace)
         for child in [child for child in children if _is_over(child, summary, arguments.findings)]:
             children.remove(child)
             _add(summary, child)
-            left = round(end - time.monotonic())
+            left = round(end - time.monotonic()) if arguments.executions is None else 0
             if left > 1 and len(summary.deaths) < _ENOUGH_FINDINGS:
                 children.append(_Child(next(numbers), scratch, arguments, left))
     return summary

@@ -1,4 +1,4 @@
-"""One process of the fuzzing: feeds bytes to the loader until its time is up, or it dies.
+"""One process of the fuzzing: feeds bytes to the loader until its time is up, it has fed enough, or it dies.
 
 Atheris drives it where it is installed: it watches which lines of Pillow's and Tagger's Python are
 reached, and goes on from what reached new ones. Elsewhere the corpus's own mutations are fed, which
@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from random import Random
 
@@ -54,6 +54,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--engine", choices=("atheris", "mutations"), required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--seconds", type=int, required=True)
+    parser.add_argument("--executions", type=int, help="end after so many inputs, if time is left")
     parser.add_argument("--scratch", type=Path, required=True, help="this process's own folder")
     parser.add_argument("--seeds", type=Path, required=True, help="files to begin with")
     parser.add_argument("--findings", type=Path, required=True)
@@ -85,6 +86,8 @@ def _by_coverage(feed: Feed, arguments: argparse.Namespace) -> None:
     reached = arguments.scratch / "reached"
     reached.mkdir()
     options = [f"-seed={arguments.seed}", f"-max_total_time={arguments.seconds}", f"-max_len={LONGEST}"]
+    if arguments.executions is not None:
+        options.append(f"-runs={arguments.executions}")
     # The parent watches time and memory itself, in the same way whatever drives.
     options += [
         "-timeout=100000",
@@ -103,7 +106,7 @@ def _by_coverage(feed: Feed, arguments: argparse.Namespace) -> None:
 
 def _by_mutations(feed: Feed, arguments: argparse.Namespace) -> None:
     end = time.monotonic() + arguments.seconds
-    for data in _mutations(arguments.seeds, arguments.seed):
+    for data in islice(_mutations(arguments.seeds, arguments.seed), arguments.executions):
         feed(data[:LONGEST])
         if time.monotonic() > end:
             return

@@ -26,13 +26,15 @@ BlackBox(Path(sys.argv[1]) / "blackbox").begins(b"the input")
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.fuzz.fuzz", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
 
 
 def test_a_short_run_finds_nothing_and_says_what_it_did(tmp_path: Path) -> None:
-    done = run("--seconds=2", "--processes=1", "--engine=mutations", f"--findings={tmp_path}")
+    """By number, however long they take: a JPEG is among the first fifty."""
+    done = run("--executions=100", "--processes=1", "--engine=mutations", f"--findings={tmp_path}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "deaths      none" in done.stdout and "JPEG" in done.stdout
+    assert "executions  100," in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
@@ -54,7 +56,9 @@ def fuzzed(monkeypatch: pytest.MonkeyPatch, folder: Path, last: str) -> Summary:
     monkeypatch.setattr(fuzz, "_ENOUGH_FINDINGS", 1)
     monkeypatch.chdir(ROOT)
     (folder / "scratch").mkdir()
-    return fuzz._fuzz(folder / "scratch", Namespace(seconds=20, processes=1, findings=folder / "found"))
+    return fuzz._fuzz(
+        folder / "scratch", Namespace(seconds=20, executions=None, processes=1, findings=folder / "found")
+    )
 
 
 @pytest.mark.parametrize(

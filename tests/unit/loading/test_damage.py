@@ -237,6 +237,25 @@ def test_what_is_no_picture_is_called_what_it_is(load: Load, data: bytes, word: 
     assert word in result.reason
 
 
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        (b"x", "text"),
+        (b"x\n", "text"),
+        (b"hi\r\n", "text"),
+        (b"hello text\n", "text"),
+        (b"\ta\n\nb\n", "text"),
+        ("grüße\n".encode(), "text"),
+        ("写真".encode("utf-8-sig"), "text"),
+        (b"\x93\x1c\x77", "no format that is known here"),
+        (b"\xe4\xff\xfe\n", "no format that is known here"),
+        (b"hi\x07\n", "no format that is known here"),
+    ],
+)
+def test_a_few_bytes_are_text_if_they_can_be_read(load: Load, data: bytes, word: str) -> None:
+    assert failed(load(data)).reason == f"not an image: it looks like {word}"
+
+
 @pytest.mark.parametrize("size", [1, 10, 5000, 1_000_000])
 def test_nothing_but_zeros_is_a_broken_copy(load: Load, size: int) -> None:
     result = failed(load(bytes(size)))

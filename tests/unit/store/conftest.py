@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
-from tagger.store import catalog, ledger, outcomes
+from tagger.store import catalog, ledger, outcomes, runs
 from tagger.store.catalog import Model, ModelEntry, Scope, TagEntry
 from tagger.store.census import Seen, Tally, taking
 from tagger.store.ledger import Owner
@@ -26,6 +27,7 @@ TREE = {
 }
 ROOT = "file:///photos"
 HERE = Provenance("openvino", "f32", "pillow")
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SOMEBODY = Owner("host", 4711, 1_700_000_000.0)
 
 
@@ -141,3 +143,25 @@ def shelf(database: Database) -> Shelf:
     with database.writing() as connection:
         model = catalog.register_model(connection, entry())
     return Shelf(database, model)
+
+
+class Clock:
+    """What runs take for now, in seconds after noon."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self, _connection: Connection) -> datetime:
+        return self.moment
+
+    @property
+    def moment(self) -> datetime:
+        return NOON + timedelta(seconds=self.seconds)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """It stands still until a test moves it, however long that takes."""
+    made = Clock()
+    monkeypatch.setattr(runs, "now", made)
+    return made

@@ -1,4 +1,4 @@
-"""Short ways to put images into a shelf, to want them for runs, and to move the clock."""
+"""Short ways to put images into a shelf, and to want them for runs."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import hashlib
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import insert, select
 
 from tagger.store import ledger, runs, wants
 from tagger.store.runs import Opening, Priority, Run, RunKind
-from tagger.store.schema import ImageRow, RunRow, TaggingRow
+from tagger.store.schema import ImageRow, TaggingRow
 from tagger.store.session import now
 from tagger.values import ImageRef, Outcome, OutcomeKind
 
@@ -100,19 +99,6 @@ def pending_of(shelf: Shelf, run_id: int | None) -> list[int]:
             .order_by(TaggingRow.image_id)
         )
         return list(rows.scalars())
-
-
-def age(connection: Connection, run_id: int, by: float) -> None:
-    """As if all that the run noted had been so many seconds earlier."""
-    started, rated = connection.execute(
-        select(RunRow.started_at, RunRow.rated_at).where(RunRow.id == run_id)
-    ).one()
-    earlier = timedelta(seconds=by)
-    connection.execute(
-        update(RunRow)
-        .where(RunRow.id == run_id)
-        .values(started_at=started - earlier, rated_at=rated - earlier if rated else None)
-    )
 
 
 # -- at the same time -----------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -344,11 +345,21 @@ def test_what_came_of_the_old_place_of_a_moved_image_is_of_no_account(shelf: She
     assert shelf.counts() == shelf.counted()
 
 
-def test_promotion_waits_for_the_last_image(shelf: Shelf) -> None:
-    shelf.tag(a=DOG)
+@pytest.mark.parametrize(
+    ("photos", "said"),
+    [
+        (("a",), rf"no outcome yet for 1 image, {ROOT}/a.jpg: tag its folder .* or `tagger forget` it$"),
+        (
+            ("a", "b"),
+            rf"for 2 images, such as {ROOT}/a.jpg, {ROOT}/b.jpg: tag their folders .*`tagger forget` them$",
+        ),
+    ],
+)
+def test_promotion_waits_for_the_last_image(shelf: Shelf, photos: Sequence[str], said: str) -> None:
+    shelf.tag(**dict.fromkeys(photos, DOG))
     with shelf.database.writing() as connection:
         candidate = catalog.register_model(connection, entry("b" * 64))
-        with pytest.raises(ModelError, match="no outcome yet for 1 image"):
+        with pytest.raises(ModelError, match=said):
             catalog.promote(connection, candidate)
 
 

@@ -17,10 +17,9 @@ from tagger.store.runs import Gain, Opening, RunKind, RunState
 from tagger.store.session import Database
 from tagger.values import Outcome, OutcomeKind
 
-from .conftest import ROOT, Shelf, entry, outcome
+from .conftest import ROOT, Clock, Shelf, entry, outcome
 from .running import (
     DOG,
-    age,
     all_at_once,
     claim,
     close_finished,
@@ -616,59 +615,56 @@ def test_workers_that_record_at_once_lose_no_number(pg_shelf: Shelf) -> None:
 # -- how fast -------------------------------------------------------------------------------
 
 
-def _steady(shelf: Shelf, run: int, rate: int, seconds: int) -> None:
+def _steady(shelf: Shelf, clock: Clock, run: int, rate: int, seconds: int) -> None:
     """So many images done in each of these seconds, the last of which is now."""
     with shelf.database.writing() as connection:
         for _ in range(seconds):
-            age(connection, run, 1.0)
+            clock.seconds += 1.0
             runs.advance(connection, {run: Gain(done=rate)})
 
 
-def test_the_rate_of_a_steady_run_is_right_however_young_it_is(shelf: Shelf) -> None:
+def test_the_rate_of_a_steady_run_is_right_however_young_it_is(shelf: Shelf, clock: Clock) -> None:
     run = open_run(shelf)
     for seconds in (4, 40, 200):
-        _steady(shelf, run, 100, seconds)
+        _steady(shelf, clock, run, 100, seconds)
         assert found(shelf, run).rate == pytest.approx(100, rel=0.06)
 
 
 @on_one_database
-def test_the_rate_follows_when_workers_come_and_go(shelf: Shelf) -> None:
+def test_the_rate_follows_when_workers_come_and_go(shelf: Shelf, clock: Clock) -> None:
     run = open_run(shelf)
-    _steady(shelf, run, 100, 120)
-    _steady(shelf, run, 20, 90)
+    _steady(shelf, clock, run, 100, 120)
+    _steady(shelf, clock, run, 20, 90)
     assert 20 < found(shelf, run).rate < 28
-    _steady(shelf, run, 200, 90)
+    _steady(shelf, clock, run, 200, 90)
     assert 180 < found(shelf, run).rate < 210
 
 
 @on_one_database
-def test_the_rate_of_a_run_that_stands_still_fades_away(shelf: Shelf) -> None:
+def test_the_rate_of_a_run_that_stands_still_fades_away(shelf: Shelf, clock: Clock) -> None:
     run = open_run(shelf)
-    _steady(shelf, run, 100, 120)
-    with shelf.database.writing() as connection:
-        age(connection, run, 60.0)
+    _steady(shelf, clock, run, 100, 120)
+    clock.seconds += 60.0
     assert found(shelf, run).rate == pytest.approx(100 * 0.135, rel=0.1)
-    with shelf.database.writing() as connection:
-        age(connection, run, 600.0)
+    clock.seconds += 600.0
     assert found(shelf, run).rate < 0.01
     assert found(shelf, run).eta_seconds is None, "nobody knows"
 
 
 @on_one_database
-def test_a_run_that_waited_long_for_its_first_worker_is_not_thought_slow(shelf: Shelf) -> None:
+def test_a_run_that_waited_long_for_its_first_worker_is_not_thought_slow(shelf: Shelf, clock: Clock) -> None:
     run = open_run(shelf)
-    with shelf.database.writing() as connection:
-        age(connection, run, 3600.0)
-    _steady(shelf, run, 100, 90)
+    clock.seconds += 3600.0
+    _steady(shelf, clock, run, 100, 90)
     assert found(shelf, run).rate == pytest.approx(100, rel=0.08)
 
 
 @on_one_database
-def test_what_is_left_takes_as_long_as_the_rate_says(shelf: Shelf) -> None:
+def test_what_is_left_takes_as_long_as_the_rate_says(shelf: Shelf, clock: Clock) -> None:
     run = open_run(shelf)
     want(shelf, run, numbered(shelf, 3))
     assert found(shelf, run).eta_seconds is None, "nothing is known yet"
-    _steady(shelf, run, 100, 60)
+    _steady(shelf, clock, run, 100, 60)
     shelf.write("UPDATE runs SET total = 16000, done = 6000 WHERE id = :run", run=run)
     assert found(shelf, run).eta_seconds == pytest.approx(100, rel=0.06)
     _request(shelf, run)
@@ -679,23 +675,22 @@ def test_what_is_left_takes_as_long_as_the_rate_says(shelf: Shelf) -> None:
 
 
 @on_one_database
-def test_a_run_that_is_resumed_is_not_timed_by_its_rest(shelf: Shelf) -> None:
+def test_a_run_that_is_resumed_is_not_timed_by_its_rest(shelf: Shelf, clock: Clock) -> None:
     run = open_run(shelf)
-    _steady(shelf, run, 100, 60)
+    _steady(shelf, clock, run, 100, 60)
     _pause(shelf, run)
-    with shelf.database.writing() as connection:
-        age(connection, run, 3600.0)
+    clock.seconds += 3600.0
     shelf.database.write(partial(runs.resume, run_id=run))
     assert found(shelf, run).rate == 0.0
-    _steady(shelf, run, 50, 120)
+    _steady(shelf, clock, run, 50, 120)
     assert found(shelf, run).rate == pytest.approx(50, rel=0.08)
 
 
 @on_one_database
-def test_the_rate_of_a_run_that_is_over_is_that_of_its_whole_time(shelf: Shelf) -> None:
+def test_the_rate_of_a_run_that_is_over_is_that_of_its_whole_time(shelf: Shelf, clock: Clock) -> None:
     run = open_run(shelf)
-    _steady(shelf, run, 100, 50)
-    _steady(shelf, run, 50, 50)
+    _steady(shelf, clock, run, 100, 50)
+    _steady(shelf, clock, run, 50, 50)
     close_finished(shelf)
     assert found(shelf, run).rate == pytest.approx(75, rel=0.05)
     assert found(shelf, run).eta_seconds is None

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 import pytest
-from sqlalchemy import Connection
 
 from tagger.errors import NotFound
 from tagger.library import control
@@ -17,7 +16,7 @@ from tagger.store.runs import Gain, RunKind, Tick
 from tagger.store.session import Database
 from tagger.values import OutcomeKind
 
-from .conftest import Shelf, entry
+from .conftest import NOON, Clock, Shelf, entry
 from .running import (
     all_at_once,
     claim,
@@ -29,32 +28,8 @@ from .running import (
     want,
 )
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
 on_one_database = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 """For what is Python's doing, or is asked in the same words in other tests."""
-
-
-class Clock:
-    """What runs take for now, in seconds after noon."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self, _connection: Connection) -> datetime:
-        return self.moment
-
-    @property
-    def moment(self) -> datetime:
-        return NOON + timedelta(seconds=self.seconds)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(runs, "now", made)
-    return made
 
 
 def _advance(shelf: Shelf, run: int, done: int, failed: int = 0) -> None:
