@@ -20,21 +20,29 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tagger.settings import load_settings
 from tests.benchmarks import machine
-from tests.benchmarks.course import QUICK, Bench, Setting, usual_images, usual_large_images
+from tests.benchmarks.course import Bench, Setting, quick, usual_images, usual_large_images
 from tests.benchmarks.product import Product
 from tests.benchmarks.report import Report, Section, plot, write_between
 from tests.benchmarks.sections import SECTIONS
+from tests.benchmarks.turns import EndedError
 
 
 def main() -> None:
-    """Measure, write and print."""
-    options = _options()
+    """Measure, write and print; the exit code says whether all was measured."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # who is stopped is ended too
-    setting = QUICK if options.quick else _setting(options)
+    sys.exit(run(options(sys.argv[1:])))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, write and print; the exit code."""
+    setting = _setting(options)
     with tempfile.TemporaryDirectory(prefix="tagger-bench-") as folder:
         bench = Bench(setting, Product(Path(folder), options.threads), options.photos, options.folder)
         before, others = machine.described(options.threads), machine.Others()
@@ -47,35 +55,50 @@ def main() -> None:
             "processor time taken by others on the host": others.taken(),
             "the run took": f"{(time.monotonic() - began) / 60:.0f} minutes",
         }
-    _write(Report(before, facts, sections), options)
+    report = Report(before, facts, sections)
+    return write(trial(report) if options.quick else report, options)
 
 
-def _options() -> argparse.Namespace:
+def trial(report: Report) -> Report:
+    """The same as it is shown after `--quick`."""
+    facts = {"a trial (`--quick`)": "no figure of it means anything", **report.setting}
+    return Report(report.machine, facts, [section.without_verdicts() for section in report.sections])
+
+
+def options(arguments: Sequence[str]) -> argparse.Namespace:
+    """What is to be measured, and where it goes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", type=_names, default=list(SECTIONS), metavar="SECTION,...")
-    parser.add_argument("--quick", action="store_true", help="a smoke test: few photos, short turns")
+    parser.add_argument("--quick", action="store_true", help="does it run? Few photos, short turns")
     parser.add_argument("--images", type=int, help="small photos; the default grows with the cores")
     parser.add_argument("--large-images", type=int, help="photos of 12 megapixels; the same")
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--turn", type=float, default=9.0, help="seconds of one turn")
+    parser.add_argument("--rounds", type=int, help="turns of each contender")
+    parser.add_argument("--turn", type=float, help="seconds of one turn")
     parser.add_argument("--threads", type=int, default=load_settings().cores)
     place = Path(tempfile.gettempdir()) / "tagger-bench-photos"
     parser.add_argument("--photos", type=Path, default=place, help="where made photos are kept for next time")
     parser.add_argument("--folder", type=Path, help="your own JPEGs instead of the small ones")
     parser.add_argument("--out", type=Path, default=Path("bench"), help="where JSON, Markdown and plot go")
     parser.add_argument("--markdown", type=Path, help="a page to write the tables into, between its marks")
-    return parser.parse_args()
+    found = parser.parse_args(arguments)
+    if found.quick and found.markdown:
+        parser.error("--quick has no figures for a page: leave --markdown out")
+    return found
 
 
 def _setting(options: argparse.Namespace) -> Setting:
-    return Setting(
-        options.images or usual_images(options.threads),
-        options.large_images or usual_large_images(options.threads),
-        rounds=options.rounds,
-        turn=options.turn,
-        large_turn=options.turn * 2 / 3,
+    cores = options.threads
+    usual = quick(cores) if options.quick else Setting(usual_images(cores), usual_large_images(cores))
+    turn = options.turn or usual.turn
+    return replace(
+        usual,
+        images=options.images or usual.images,
+        large_images=options.large_images or usual.large_images,
+        rounds=options.rounds or usual.rounds,
+        turn=turn,
+        large_turn=turn * usual.large_turn / usual.turn,
     )
 
 
@@ -96,20 +119,32 @@ def _measured(name: str, bench: Bench) -> Section:
     bench.tell(f"-- {name}")
     try:
         return SECTIONS[name](bench)
+    except EndedError as fault:
+        why = str(fault)
     except Exception as fault:
-        bench.tell(f"not measured: {fault!r}")
-        return Section(name, name, notes=[f"Not measured: {fault!r}"])
+        traceback.print_exc()
+        why = f"{fault} ({type(fault).__name__})"
+    bench.tell(f"not measured: {why}")
+    return Section(name, f"Section {name}", unmeasured=why)
 
 
-def _write(report: Report, options: argparse.Namespace) -> None:
+def write(report: Report, options: argparse.Namespace) -> int:
+    """Write and print; 0, or 1 where a section could not be measured. Then only the JSON is written, since a
+    page with a part of the figures would pass for a whole one. A missed bound is no error."""
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "bench.json").write_text(report.as_json())
+    print(report.as_markdown())
+    lacking = [section for section in report.sections if section.unmeasured]
+    for section in lacking:
+        print(f"{section.name} was not measured: {section.unmeasured}", file=sys.stderr)
+    if lacking:
+        return 1
     (options.out / "bench.md").write_text(report.as_markdown())
     plot(report, options.out / "bench.png")
     if options.markdown:
         write_between(options.markdown, report.as_markdown())
         plot(report, options.markdown.with_suffix(".png"))
-    print(report.as_markdown())
+    return 0
 
 
 if __name__ == "__main__":

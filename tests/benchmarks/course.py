@@ -36,6 +36,8 @@ class Setting:
     """With photos of 12 megapixels, of which there are few."""
     trial_rounds: int = 3
     trial_turn: float = 1.5
+    filled: int = 200_000
+    """Images that a database has before a run that is to show what its size costs."""
 
 
 def usual_images(cores: int) -> int:
@@ -48,8 +50,10 @@ def usual_large_images(cores: int) -> int:
     return 200 * cores
 
 
-QUICK = Setting(200, 64, 20, 100, 1, 2, 2.0, 2.0, 1, 1.0)
-"""Shows that all of it runs, and no more."""
+def quick(cores: int) -> Setting:
+    """Shows that all of it runs, and no more. Outcomes are committed by 512 or every two seconds, so that
+    fewer photos would be through before a turn was."""
+    return Setting(max(2000, 1000 * cores), max(200, 100 * cores), 20, 100, 1, 2, 1.0, 1.0, 1, 0.5, 2_000)
 
 
 @dataclass(frozen=True, slots=True)

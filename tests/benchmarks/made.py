@@ -12,9 +12,9 @@ import hashlib
 import random
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any
 
@@ -24,9 +24,9 @@ from sqlalchemy import Connection, text
 
 from tagger.library import versions
 from tagger.scoring import TagScorer, top_labels
-from tagger.store import counts
+from tagger.store import counts, migrate
 from tagger.store.catalog import Model
-from tagger.store.session import Database
+from tagger.store.session import Database, open_database
 from tagger.taxonomy import Taxonomy
 from tagger.values import LabelScore, TagScore
 
@@ -37,7 +37,10 @@ DISTINCT = 40_000
 ANIMALS = 0.45
 """The share of photos whose main class is an animal."""
 VERDICTS = 400
+RUNS = 20
+"""The first has half of the images; the last is of `tagger tag`, which does not mark its images."""
 MOMENT = datetime(2026, 11, 1, tzinfo=UTC)
+"""When the first image was added; a run is over each hour after it."""
 
 _TABLES = {
     "contents": ("id", "digest", "width", "height", "format", "taken_at"),
@@ -158,6 +161,15 @@ def _company(taxonomy: Taxonomy, draw: np.random.Generator) -> tuple[NDArray[np.
     return like, draw.integers(0, len(of_class), (len(of_class), 4))
 
 
+def fill_anew(places: Sequence[str], images: int) -> None:
+    """Migrate the databases at these places, empty as yet, and fill them."""
+    with ExitStack() as opened:
+        databases = [opened.enter_context(closing(open_database(place))) for place in places]
+        for database in databases:
+            migrate.ensure(database)
+        fill(databases, images)
+
+
 def fill(databases: Sequence[Database], images: int, seed: int = 0) -> None:
     """Fill databases that are migrated and empty with the same library, tallies and all."""
     choice = versions.choose(databases[0], None)
@@ -167,14 +179,14 @@ def fill(databases: Sequence[Database], images: int, seed: int = 0) -> None:
         for database in databases:
             model = versions.register(database, choice)
             open_ones.enter_context(_bulk(database))
-            several.append((database, Rows(database, model)))
+            several.append((database, Rows(database, model, images)))
         for entries in Maker(photos, images, seed):
             for database, rows in several:
                 with database.writing() as connection:
                     rows.write(connection, entries)
         for database, rows in several:
             with database.writing() as connection:
-                rows.finish(connection, images)
+                rows.finish(connection)
     for database in databases:
         with database.writing() as connection:
             _say(connection, images, seed)
@@ -240,23 +252,32 @@ class Maker:
 class Rows:
     """Writes the rows of a library, table by table."""
 
-    def __init__(self, database: Database, model: Model) -> None:
+    def __init__(self, database: Database, model: Model, images: int) -> None:
         self._model = model.id
+        self._images = images
         self._tally: Counter[int] = Counter()
+        self._done: Counter[int] = Counter()
+        self._failed: Counter[int] = Counter()
         self._known: dict[int, Photo] = {}
         with database.writing() as connection:
             self._moment = _moment(connection)
+            self._ends = {run: _moment(connection, run) for run in range(1, RUNS + 1)}
             self._tags = dict(connection.execute(text("SELECT name, id FROM tags")).all())
             self._rules = counts.rules(connection, model.id, self._tags.values())
             connection.execute(text("DELETE FROM tag_tallies"))
-            connection.execute(
-                text(
-                    "INSERT INTO runs (id, kind, name, state, model_id, places, started_at, finished_at, "
-                    "done, failed, reused, seconds) VALUES (1, 'enqueue', 'made', 'ended', :model, 'photos', "
-                    ":moment, :moment, 0, 0, 0, 3600)"
-                ),
-                {"model": model.id, "moment": self._moment},
-            )
+            connection.execute(_NEW_RUN, [self._run(run, connection) for run in self._ends])
+
+    def _run(self, run: int, connection: Connection) -> dict[str, Any]:
+        kind, places = ("tag", "root://photos") if run == RUNS else ("enqueue", "photos")
+        began = _moment(connection, run - 0.5)
+        return {
+            "run": run,
+            "kind": kind,
+            "places": places,
+            "model": self._model,
+            "began": began,
+            "ended": self._ends[run],
+        }
 
     def write(self, connection: Connection, entries: Sequence[Entry]) -> None:
         """The rows of these images."""
@@ -275,6 +296,8 @@ class Rows:
     def _count(self, entries: Sequence[Entry]) -> None:
         """Copies come soon after what they are copies of."""
         self._known |= {entry.number: entry.photo for entry in entries}
+        self._done.update(run_of(entry.number, self._images) for entry in entries)
+        self._failed.update(run_of(entry.number, self._images) for entry in entries if entry.corrupt)
         for entry in entries:
             if not entry.corrupt and not entry.vanished:
                 tags = self._known[entry.content].tags
@@ -283,14 +306,11 @@ class Rows:
                 )
         self._known = {entry.number: entry.photo for entry in entries[-1000:]}
 
-    def finish(self, connection: Connection, images: int) -> None:
-        """What the run came to, and the tallies."""
+    def finish(self, connection: Connection) -> None:
+        """What the runs came to, and the tallies."""
         connection.execute(
-            text(
-                "UPDATE runs SET total = :images, done = :images, failed = "
-                "(SELECT COUNT(*) FROM taggings WHERE outcome NOT IN ('ok', 'empty'))"
-            ),
-            {"images": images},
+            text("UPDATE runs SET total = :done, done = :done, failed = :failed WHERE id = :run"),
+            [{"run": run, "done": self._done[run], "failed": self._failed[run]} for run in self._ends],
         )
         if connection.dialect.name == "postgresql":  # the next ids are those after the copied ones
             for table in ("contents", "images", "runs"):
@@ -313,7 +333,8 @@ class Rows:
             came = ("corrupt", "truncated", None, None, None, None)
         else:
             came = ("ok" if entry.photo.tags else "empty", None, entry.content, "openvino", "f32", "pillow")
-        return entry.number, self._model, 1, 1, *came, self._moment
+        run = run_of(entry.number, self._images)
+        return entry.number, self._model, 1, None if run == RUNS else run, *came, self._ends[run]
 
     def _labels(self, entry: Entry) -> Iterator[Row]:
         for rank, label in enumerate(entry.photo.labels, 1):
@@ -324,6 +345,18 @@ class Rows:
         return sorted(
             (entry.number, self._model, self._tags[tag.tag], tag.confidence) for tag in entry.photo.tags
         )
+
+
+_NEW_RUN = text(
+    "INSERT INTO runs (id, kind, name, state, model_id, places, started_at, finished_at, done, failed, "
+    "reused, seconds) VALUES (:run, :kind, 'made', 'ended', :model, :places, :began, :ended, 0, 0, 0, 1800)"
+)
+
+
+def run_of(image: int, images: int) -> int:
+    """The run that an image of so many was done by."""
+    half = images // 2
+    return 1 if image <= half else 2 + (image - half - 1) * (RUNS - 1) // (images - half)
 
 
 def copy(connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
@@ -339,8 +372,10 @@ def copy(connection: Connection, table: str, columns: Sequence[str], rows: Itera
             stream.write_row(row)
 
 
-def _moment(connection: Connection) -> Any:
-    return MOMENT.strftime("%Y-%m-%d %H:%M:%S.%f") if connection.dialect.name == "sqlite" else MOMENT
+def _moment(connection: Connection, hours: float = 0) -> Any:
+    """So many hours after the first, as the driver takes it."""
+    moment = MOMENT + timedelta(hours=hours)
+    return moment.strftime("%Y-%m-%d %H:%M:%S.%f") if connection.dialect.name == "sqlite" else moment
 
 
 @contextmanager

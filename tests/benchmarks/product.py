@@ -116,9 +116,9 @@ class Product:
         with _done_in(database) as done, self.started(command, environment, done, total) as running:
             yield running
 
-    def metered(self, photos: Path) -> dict[str, Any]:
+    def metered(self, photos: Path, database: str) -> dict[str, Any]:
         """A run with a meter; see :mod:`tests.benchmarks.metered`."""
-        command = [sys.executable, "-m", "tests.benchmarks.metered", str(photos), self.new_sqlite()]
+        command = [sys.executable, "-m", "tests.benchmarks.metered", str(photos), database]
         done = subprocess.run(command, env=self.environment(), check=True, stdout=subprocess.PIPE)
         found: dict[str, Any] = json.loads(done.stdout)
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -96,7 +96,7 @@ class Section:
     """What was measured together.
 
     ``rates`` are images a second by contender, ``limits`` such as are computed from them; ``figures``
-    is what they come to, ``notes`` what a reader must know.
+    is what they come to, ``notes`` what a reader must know. ``unmeasured`` is why there is nothing of these.
     """
 
     name: str
@@ -107,6 +107,12 @@ class Section:
     notes: Sequence[str] = ()
     more: Mapping[str, Any] = field(default_factory=dict)
     """Whatever else is kept in the JSON."""
+    unmeasured: str | None = None
+
+    def without_verdicts(self) -> Section:
+        """The same, with nothing wanted of its figures."""
+        figures = [replace(figure, at_least=None, at_most=None) for figure in self.figures]
+        return replace(self, figures=figures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +192,8 @@ def _section(section: Section) -> str:
     if rows:
         parts.append(table(["images/s", "all turns", "least", "median", "most"], rows))
     parts += section.notes
+    if section.unmeasured:
+        parts.append(f"**Not measured**: {section.unmeasured}.")
     return "\n\n".join(parts) if len(parts) > 1 else ""
 
 

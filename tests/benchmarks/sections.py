@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from subprocess import run
+from typing import Any
 
 from tests.benchmarks import public
 from tests.benchmarks.course import TAG, TIMM, Bench, Photos
-from tests.benchmarks.report import Figure, Section, limit, ratio, repeated
+from tests.benchmarks.made import fill_anew
+from tests.benchmarks.report import Figure, Section, Spread, limit, ratio, repeated
 from tests.benchmarks.servers import broker_server, postgres_server
 from tests.benchmarks.turns import Contender, Running
 
@@ -206,20 +209,48 @@ def startup(bench: Bench) -> Section:
 
 def stages(bench: Bench) -> Section:
     """Where the seconds go; see :mod:`tests.benchmarks.metered`."""
-    runs = [bench.product.metered(bench.small.folder) for _ in range(bench.setting.process_rounds)]
-    shares = [sum(found["database"].values()) / found["seconds"] for found in runs]
-    cores = bench.product.threads
-    computing = [sum(found["database, computing"].values()) / found["seconds"] / cores for found in runs]
+    with postgres_server() as server:
+        fresh: dict[str, Callable[[], str]] = {
+            "SQLite": bench.product.new_sqlite,
+            "PostgreSQL": partial(bench.product.new_postgres, server),
+        }
+        rounds = range(bench.setting.process_rounds)
+        runs = {name: [_metered(bench, new()) for _ in rounds] for name, new in fresh.items()}
+        filled = {name: new() for name, new in fresh.items()}
+        bench.tell(f"{bench.setting.filled:,} images as rows, in both databases")
+        fill_anew(list(filled.values()), bench.setting.filled)
+        later = {name: [_metered(bench, place)] for name, place in filled.items()}
+    before = f"{bench.setting.filled:,} images there before"
+    figures = [Figure(f"{SHARE}, {name}", _shares(runs[name]), at_most=0.05) for name in fresh]
+    figures += [Figure(f"{SHARE}, {name}, {before}", _shares(later[name])) for name in fresh]
+    figures += [
+        Figure(f"processor time in the database to all of the cores', {name}", _computing(bench, runs[name]))
+        for name in fresh
+    ]
     return Section(
         "stages",
         "Where the seconds go",
-        figures=[
-            Figure("seconds in the database to seconds of the run", repeated(shares), at_most=0.05),
-            Figure("processor time in the database to all of the cores'", repeated(computing)),
-        ],
-        notes=[_stage_words(runs[0])],
-        more={"runs": runs},
+        figures=figures,
+        notes=[_stage_words(name, found[0]) for name, found in runs.items()],
+        more={"runs": runs, "filled": later},
     )
+
+
+SHARE = "seconds in the database to seconds of the run"
+
+
+def _metered(bench: Bench, database: str) -> dict[str, Any]:
+    return bench.product.metered(bench.small.folder, database)
+
+
+def _shares(runs: Sequence[Mapping[str, Any]]) -> Spread:
+    return repeated([sum(found["database"].values()) / found["seconds"] for found in runs])
+
+
+def _computing(bench: Bench, runs: Sequence[Mapping[str, Any]]) -> Spread:
+    """By the client's threads: what a server computes is in the other figure alone."""
+    cores = bench.product.threads
+    return repeated([sum(found["database, computing"].values()) / found["seconds"] / cores for found in runs])
 
 
 SECTIONS: dict[str, Callable[[Bench], Section]] = {
@@ -256,14 +287,12 @@ def _seconds_of_timm(bench: Bench, dtype: str, where: Photos) -> float:
     return time.monotonic() - began
 
 
-def _stage_words(found: dict[str, object]) -> str:
+def _stage_words(database: str, found: Mapping[str, Any]) -> str:
     def listed(name: str) -> str:
-        seconds = found[name]
-        assert isinstance(seconds, dict)
-        return ", ".join(f"{stage} {value:.1f}" for stage, value in seconds.items())
+        return ", ".join(f"{stage} {value:.1f}" for stage, value in found[name].items())
 
     return (
-        f"Seconds by stage over {found['images']} images in {found['seconds']:.1f} s, summed over the "
-        f"threads that wait in each: {listed('stages')}. In the database: {listed('database')}; of that "
-        f"computing: {listed('database, computing')}."
+        f"Into {database}: seconds by stage over {found['images']} images in {found['seconds']:.1f} s, "
+        f"summed over the threads that wait in each: {listed('stages')}. "
+        f"In the database: {listed('database')}; of that computing: {listed('database, computing')}."
     )
