@@ -81,8 +81,8 @@ class _Sqlite:
 
     def _goes_through(self, line: str) -> bool:
         index = re.search(r"USING (?:COVERING )?INDEX (\w+)", line)
-        scans = line.startswith("SCAN") and not (index and index[1] in self._partial)
-        return scans or "AUTOMATIC" in line or "ANY(" in line
+        whole = (line.startswith("SCAN") or "ANY(" in line) and not (index and index[1] in self._partial)
+        return whole or "AUTOMATIC" in line
 
 
 class _Postgres:
