@@ -10,7 +10,6 @@ for images that another process holds; 130 interrupted; 141 nobody reads the out
 
 from __future__ import annotations
 
-import signal
 import sys
 from typing import Annotated
 
@@ -31,6 +30,7 @@ from tagger.cli import (
     verdicts,
     worker,
 )
+from tagger.cli.interrupts import end_in_order
 from tagger.cli.options import DbOption, Globals
 from tagger.cli.output import OutputError, errors, escaped, show_any_character, watch_output
 from tagger.errors import NotFound, TaggerError
@@ -90,7 +90,7 @@ def _globals(
 
 def main() -> None:
     """The console script: run a command, turn what it raises into a message and an exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # TERM ends a run in order, as Ctrl-C
+    end_in_order()
     collect_rarely()
     show_any_character()
     watch_output()
